@@ -1,0 +1,1 @@
+"""The recipe groups, as package data; YAML only."""
