@@ -1,0 +1,136 @@
+"""The base model: where a run's first weights, its shape and its tokenizer come from. Torch-free; weights are only located here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from cpt import storage
+from cpt.errors import CheckpointError, Fault, RecipeError
+from cpt.recipe.architecture import Architecture
+from cpt.recipe.schema import Recipe
+from cpt.rundir import RunDirectory
+
+WHERE = "model.init"
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+WEIGHT_FILES = ("*.safetensors", "*.json")
+
+
+@dataclass(frozen=True)
+class Base:
+    """Where a run starts from.
+
+    Args:
+        origin: What the identity records: `random`, `base`, or the location of the weights.
+        folder: Local folder with config.json and weights; None for random weights.
+        kind: How the weights lie in `folder`: a Hugging Face folder, or a checkpoint of ours with sharded tensors.
+        architecture: The model's shape.
+        parent: Location of the run that the weights come from, if they do.
+    """
+
+    origin: str
+    folder: Path | None
+    kind: Literal["random", "huggingface", "checkpoint"]
+    architecture: Architecture
+    parent: str | None = None
+
+
+def resolve_base(recipe: Recipe) -> Base:
+    """Locates the base of `recipe`, fetching it where it is remote.
+
+    Raises:
+        CheckpointError: It is missing, is not a model, or its shape is not the preset's.
+        RecipeError: `model=auto` without a base.
+    """
+    init = recipe.model.init
+    if init in (None, "random"):
+        if recipe.model.architecture is None:
+            raise RecipeError(WHERE, str(init), "model=auto reads the shape from a base model", "Name one: model.init=FOLDER, URL or ORG/NAME")
+        return Base("random", None, "random", recipe.model.architecture)
+    if init == "base":
+        return _checked(recipe, open_model(str(resources.files("cpt") / "bases" / recipe.model.name)), "base")
+    return _checked(recipe, open_model(init), _normalised(init))
+
+
+def open_model(location: str, checkpoint: str | None = None) -> Base:
+    """The model at `location`: a Hugging Face folder, URL or hub name, a run (`checkpoint`: a step, `best`, `last`; None: final, else the
+    last), a checkpoint, or the manifest.json of Amazon's engine.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    storage.check_location(location, WHERE)
+    if _is_hub_name(location):
+        return _folder_model(location, _from_hub(location))
+    if location.endswith(".json"):
+        return open_model(_amazon_checkpoint(location), checkpoint)
+    if storage.exists(storage.join(location, "manifest.json")):
+        return _run_model(location, checkpoint)
+    if not storage.exists(storage.join(location, "config.json")):
+        raise CheckpointError(WHERE, location, "must be a Hugging Face folder, a run or a checkpoint", "It needs a config.json or a manifest.json")
+    return _folder_model(location, storage.fetch(location, storage.cache_folder("models")))
+
+
+def _run_model(location: str, checkpoint: str | None) -> Base:
+    run = RunDirectory.at(location)
+    folder = run.checkpoint_or_final(checkpoint)
+    return _folder_model(storage.join(location, folder.name), folder, parent=location)
+
+
+def _folder_model(origin: str, folder: Path, parent: str | None = None) -> Base:
+    kind: Literal["huggingface", "checkpoint"] = "checkpoint" if (folder / "progress.json").exists() else "huggingface"
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{origin}/config.json", str(error), "must be JSON") from None
+    return Base(origin, folder, kind, Architecture.from_hf_config(config, f"{origin}/config.json"), parent)
+
+
+def _checked(recipe: Recipe, base: Base, origin: str) -> Base:
+    asked = recipe.model.architecture
+    if asked is not None and (differences := _differences(asked, base.architecture)):
+        raise CheckpointError.of(
+            Fault(f"{WHERE}: {recipe.model.init}", f"{key} {found}", f"model={recipe.model.name} has {key} {wanted}", "Use model=auto to take the base's own shape")
+            for key, wanted, found in differences
+        )
+    return Base(origin, base.folder, base.kind, base.architecture, base.parent)
+
+
+def _differences(asked: Architecture, found: Architecture) -> list[tuple[str, object, object]]:
+    """Where the two differ in what decides the weights; `positions` is only a limit."""
+    ours, theirs = asked.model_dump(exclude={"positions"}), found.model_dump(exclude={"positions"})
+    return [(key, value, theirs[key]) for key, value in ours.items() if theirs[key] != value]
+
+
+def _is_hub_name(location: str) -> bool:
+    return bool(HUB_NAME.fullmatch(location)) and not Path(location).exists()
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download  # only here: it takes half a second to import
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(WEIGHT_FILES)))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise CheckpointError(
+            WHERE, name, f"could not be had from the hub ({type(error).__name__})", "Check the name and the network, or name a local folder"
+        ) from None
+
+
+def _amazon_checkpoint(location: str) -> str:
+    """The checkpoint that Amazon's manifest.json names: `checkpoint_s3_bucket` holds a full URI, despite its name."""
+    try:
+        manifest = json.loads(storage.read_bytes(location, limit=2**20))
+        return str(manifest["checkpoint_s3_bucket"])
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(WHERE, location, "must be a manifest with `checkpoint_s3_bucket`", "The job may not have ended") from None
+
+
+def _normalised(location: str) -> str:
+    return location if storage.is_url(location) or _is_hub_name(location) else os.path.abspath(location)  # noqa: PTH100  resolve() follows links

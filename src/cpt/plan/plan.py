@@ -1,0 +1,120 @@
+"""Before a run: its steps, tokens, layout, memory, hours and price, and what speaks against it."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from cpt.console import duration, quantity
+from cpt.plan.layout import Layout, choose_layout
+from cpt.recipe.architecture import Architecture
+from cpt.recipe.schema import Recipe
+
+GPU_UTILISATION = 0.40
+"""Model FLOPs utilisation assumed of a GPU: what well-tuned bf16 runs of 1 B to 30 B parameters publish on H100 (30 to 50 %)."""
+CPU_UTILISATION = 0.55
+"""Share of this machine's measured matrix-product speed that a training step reaches; measured, see dev/benchmarks."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much data there is, in sequences of the recipe's length.
+
+    Args:
+        sequences: Packed training sequences.
+        tokens: Training tokens of one epoch.
+        exact: Counted, rather than estimated from bytes.
+    """
+
+    sequences: int
+    tokens: int
+    exact: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will be."""
+
+    steps: int
+    steps_per_epoch: int
+    tokens: int
+    parameters: int
+    layout: Layout
+    seconds: float
+    price: float | None
+    exact: bool
+
+    def to_json(self) -> dict[str, object]:
+        """Plain data."""
+        return asdict(self)
+
+    def lines(self, recipe: Recipe) -> list[str]:
+        """The plan for a person."""
+        about = "" if self.exact else "about "
+        layout, cluster = self.layout, recipe.cluster
+        where = f"{cluster.nodes} nodes of {cluster.gpus_per_node} {cluster.gpu}" if cluster.instance_type else f"{_ranks(layout.world_size)} here"
+        mesh = f"mesh dp_replicate {layout.dp_replicate} x dp_shard {layout.dp_shard}"
+        passes = f"{layout.grad_accumulation} passes of {layout.micro_batch} sequences a rank"
+        idle = f", {layout.idle_share:.0%} of the slots idle" if layout.idle_share else ""
+        recompute = ", activations recomputed" if layout.activation_checkpointing == "full" else ""
+        price = f" · about ${self.price:,.0f}" if self.price else ""
+        return [
+            f"plan  {about}{self.steps} steps · {about}{quantity(self.tokens)} tokens · {quantity(self.parameters)} parameters · {where}",
+            f"      {mesh} · {passes}{idle}{recompute}",
+            f"      {layout.memory_gb:.1f} GB a rank · about {duration(self.seconds)}{price}",
+        ]
+
+
+def make_plan(recipe: Recipe, architecture: Architecture, size: Size, world_size: int) -> Plan:
+    """The plan of `recipe` over `size` on `world_size` ranks."""
+    layout = choose_layout(architecture, recipe, world_size)
+    steps_per_epoch = max(1, math.ceil(size.sequences / recipe.train.global_batch_size))
+    steps = total_steps(recipe, steps_per_epoch)
+    tokens = round(size.tokens * steps / steps_per_epoch)
+    seconds = _seconds(recipe, architecture, tokens, layout)
+    rate = recipe.cluster.price_per_node_hour
+    price = rate * recipe.cluster.nodes * seconds / 3600 if rate else None
+    return Plan(steps, steps_per_epoch, tokens, architecture.parameters, layout, seconds, price, size.exact)
+
+
+def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Optimizer steps of the run: `max_epochs` or `max_steps`, whichever comes first."""
+    limits = (recipe.train.max_epochs and recipe.train.max_epochs * steps_per_epoch, recipe.train.max_steps)
+    return min(limit for limit in limits if limit is not None)
+
+
+def world_size(recipe: Recipe, gpus_here: int) -> int:
+    """Ranks that the recipe asks for."""
+    cluster = recipe.cluster
+    if cluster.instance_type is None:
+        return cluster.processes or cluster.gpus_per_node or max(1, gpus_here)
+    return cluster.nodes * (cluster.gpus_per_node or 1)
+
+
+def _ranks(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
+
+
+def _seconds(recipe: Recipe, architecture: Architecture, tokens: int, layout: Layout) -> float:
+    recompute = 4 / 3 if layout.activation_checkpointing == "full" else 1
+    flops = architecture.flops_per_token(recipe.train.max_length) * tokens * recompute
+    if recipe.cluster.tflops:
+        speed = recipe.cluster.tflops * 1e12 * layout.world_size * GPU_UTILISATION
+    else:
+        speed = cpu_flops_per_second() * CPU_UTILISATION
+    return flops / speed / (1 - layout.idle_share)
+
+
+def cpu_flops_per_second() -> float:
+    """Measured fp32 matrix-product speed of this machine in FLOP/s; takes about 50 ms."""
+    size = 768
+    left = np.ones((size, size), np.float32)
+    left @ left
+    started, runs = time.perf_counter(), 0
+    while (passed := time.perf_counter() - started) < 0.05:
+        left @ left
+        runs += 1
+    return 2 * size**3 * runs / passed

@@ -1,0 +1,109 @@
+"""FSDP2 over one DeviceMesh, as a Lightning strategy: the same path on one CPU process, several, one GPU and many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+from cpt.model.decoder import Decoder
+
+MESH_AXES = ("dp_replicate", "dp_shard")
+
+
+class FsdpStrategy(ModelParallelStrategy):
+    """Shards the decoder block by block over `dp_shard` ranks and replicates it `dp_replicate` times (HSDP).
+
+    Lightning's own ModelParallelStrategy fixes a two-axis mesh of its naming, reduces gradients after every micro-batch, and saves with
+    pickles: what differs here is the mesh, where sharding happens, and that checkpoints are none of its business (`cpt.train.checkpoint`).
+
+    Args:
+        dp_replicate: Replicas of the sharded model.
+        dp_shard: Ranks that share one replica.
+        precision: `fp32` or `bf16`: of the compute; weights, gradients' reduction and optimizer stay fp32.
+    """
+
+    def __init__(self, dp_replicate: int, dp_shard: int, precision: str) -> None:
+        super().__init__()
+        self._mesh_shape = (dp_replicate, dp_shard)
+        compute = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._mixed_precision = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
+
+    def setup_environment(self) -> None:
+        """Joins the process group and lays out the mesh."""
+        self._setup_distributed()
+        self._device_mesh = init_device_mesh(self.root_device.type, self._mesh_shape, mesh_dim_names=MESH_AXES)
+        assert self.lightning_module is not None
+        self.lightning_module._device_mesh = self._device_mesh
+
+    def setup(self, trainer: pl.Trainer) -> None:
+        """Shards the module's decoder (built on the meta device), gives it memory and its weights, and makes the optimizer."""
+        assert self.accelerator is not None
+        assert self.lightning_module is not None
+        self.accelerator.setup(trainer)
+        decoder: Decoder = self.lightning_module.decoder
+        self.shard(decoder)
+        decoder.to_empty(device=self.root_device)
+        decoder.reset_buffers()
+        self.lightning_module.load_weights()
+        self.barrier()
+        self.setup_optimizers(trainer)
+        self.setup_precision_plugin()
+
+    def shard(self, decoder: Decoder) -> None:
+        """Applies `fully_shard` to each block, then to what is left (embeddings, last norm, output projection)."""
+        options: dict[str, Any] = {"mesh": self.device_mesh, "mp_policy": self._mixed_precision}
+        for block in decoder.blocks:
+            fully_shard(block, **options)
+        fully_shard(decoder, **options)
+
+    def sync_gradients(self, decoder: Decoder, enabled: bool) -> None:
+        """Whether the next backward pass reduces gradients over ranks: only the last of a step does."""
+        assert isinstance(decoder, FSDPModule)
+        decoder.set_requires_gradient_sync(enabled)
+        decoder.set_is_last_backward(enabled)
+
+    @property
+    def distributed_sampler_kwargs(self) -> Mapping[str, Any]:
+        """Which part of the data this rank reads; `cpt.data.batches` deals it out, not a sampler."""
+        return {"num_replicas": self.world_size, "rank": self.global_rank}
+
+
+class EpochLoop(_TrainingEpochLoop):
+    """Lightning's loop without its broadcast and device read before every batch (lightning#21487): the ranks agree to stop in the
+    all-reduce that a step makes anyway."""
+
+    def _broadcast_sigterm_tensor(self) -> None:
+        pass
+
+
+def make_trainer(strategy: FsdpStrategy, callbacks: list[pl.Callback], processes: int, nodes: int) -> pl.Trainer:
+    """A Lightning trainer with everything switched off that this project does itself, or not at all."""
+    trainer = pl.Trainer(
+        strategy=strategy,
+        accelerator="gpu" if torch.cuda.is_available() else "cpu",
+        devices=processes,
+        num_nodes=nodes,
+        plugins=[TorchElasticEnvironment()],
+        callbacks=callbacks,
+        precision="32-true",  # FSDP's own policy casts
+        max_epochs=1,  # one pass over the remaining steps
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        limit_val_batches=0,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit_loop.epoch_loop = EpochLoop(trainer, min_steps=None, max_steps=-1)
+    return trainer
+
+
