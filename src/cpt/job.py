@@ -1,0 +1,98 @@
+"""What the submitting process hands to a worker: one JSON file, and what comes back: another. Torch-free."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cpt.errors import Fault
+from cpt.recipe.architecture import Architecture
+from cpt.recipe.schema import Recipe
+
+Verb = Literal["train", "evaluate", "generate", "export"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a worker finds weights.
+
+    Args:
+        kind: `random`, a `huggingface` folder, or a `checkpoint` of ours.
+        folder: The local folder; None for random weights.
+        architecture: The decoder's shape.
+    """
+
+    kind: Literal["random", "huggingface", "checkpoint"]
+    folder: Path | None
+    architecture: Architecture
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work for worker processes.
+
+    Args:
+        verb: What to do.
+        weights: What to start from.
+        options: The verb's own settings, plain data.
+    """
+
+    verb: Verb
+    weights: Weights
+    options: dict[str, Any]
+    recipe: Recipe | None = None
+
+    def write(self, path: Path) -> None:
+        """Writes the job for its owner's eyes only: options may hold what the recipe keeps unresolved."""
+        path.touch(mode=0o600)
+        path.write_text(
+            json.dumps(
+                {
+                    "verb": self.verb,
+                    "weights": {
+                        "kind": self.weights.kind,
+                        "folder": self.weights.folder and str(self.weights.folder),
+                        "architecture": self.weights.architecture.model_dump(mode="json"),
+                    },
+                    "options": self.options,
+                    "recipe": self.recipe and self.recipe.model_dump(mode="json"),
+                },
+                indent=1,
+            )
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """What `write` wrote."""
+        data = json.loads(path.read_bytes())
+        weights, recipe = data["weights"], data["recipe"]
+        return cls(
+            data["verb"],
+            Weights(
+                weights["kind"],
+                weights["folder"] and Path(weights["folder"]),
+                Architecture.model_validate_json(json.dumps(weights["architecture"])),
+            ),
+            data["options"],
+            recipe and Recipe.model_validate_json(json.dumps(recipe)),
+        )
+
+
+RESULT = "result.json"
+
+
+def write_result(folder: Path, result: Any = None, faults: tuple[Fault, ...] = (), message: str = "") -> None:
+    """Leaves a worker's answer, or what went wrong, beside the job."""
+    answer = {"result": result, "faults": [vars(fault) for fault in faults], "message": message}
+    (folder / RESULT).write_text(json.dumps(answer))
+
+
+def read_result(folder: Path) -> tuple[Any, list[Fault], str]:
+    """The answer, the faults and the message that `write_result` left; nothing if it left none."""
+    try:
+        answer = json.loads((folder / RESULT).read_bytes())
+    except FileNotFoundError:
+        return None, [], ""
+    return answer["result"], [Fault(**fault) for fault in answer["faults"]], answer["message"]

@@ -1,0 +1,64 @@
+"""The entry of every process that needs torch: `python -m cpt.worker JOB.json`. A job in, a result or a run directory out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cpt.errors import EXIT_DONE, EXIT_OURS, CptError, UserError
+from cpt.job import Job, write_result
+from cpt.launch import status
+
+
+def main(path: str) -> int:
+    """Runs the job at `path` and returns its exit code; rank 0 leaves the answer beside the job."""
+    folder, rank = Path(path).parent, int(os.environ.get("RANK", "0"))
+    status.register_worker(folder, rank)
+    code = _run(Job.read(Path(path)), folder, rank)
+    status.record_exit(folder, rank, code)
+    return code
+
+
+def _run(job: Job, folder: Path, rank: int) -> int:
+    answer: dict[str, Any] = {}
+    try:
+        _hush()
+        answer["result"] = _verbs()[job.verb](job)
+        code = EXIT_DONE
+    except CptError as error:
+        faults = error.faults if isinstance(error, UserError) else ()
+        answer, code = {"faults": faults, "message": str(error)}, error.exit_code
+    except Exception as error:  # noqa: BLE001  whatever it is, the user gets a line and a file, not a traceback
+        report = folder / f"crash-rank-{rank}.txt"
+        report.write_text(traceback.format_exc())
+        answer, code = {"message": f"{type(error).__name__}: {error} (traceback in {report})"}, EXIT_OURS
+    if rank == 0 or code == EXIT_OURS:
+        write_result(folder, **answer)
+    return code
+
+
+def _verbs() -> dict[str, Callable[[Job], Any]]:
+    from cpt.evaluate import verbs
+    from cpt.train.run import train
+
+    return {"train": train, "evaluate": verbs.evaluate, "generate": verbs.generate, "export": verbs.export}
+
+
+def _hush() -> None:
+    """Silences the advice that Lightning and torch print for people who call them directly."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(lightning|torch)\.")
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # torch's threads and process groups need not be waited for: everything is committed
