@@ -1,0 +1,226 @@
+"""The data rules: JSON lines `{"text": "..."}` and nothing else, each fault with its line, its reason and its cure.
+
+A file is valid iff its name ends in `.jsonl`, every line is a JSON object (RFC 8259, UTF-8, no byte order mark), the object has the
+field `text`, which holds a string, and it has no other field. So a text may be empty or hold NUL (`\\u0000`), and a line may end in CRLF;
+a blank line, a key that occurs twice, NaN and half a surrogate pair are faults. A file without lines is a fault too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO
+
+import msgspec
+
+from cpt.data.faulty_line import LONGEST_LINE_BYTES, LineFault, diagnose
+from cpt.data.progress import Progress, silent
+from cpt.errors import DataError, Fault, UserError
+
+try:
+    from cpt import storage
+except ImportError:
+    from cpt.data import local_files as storage  # type: ignore[no-redef]
+
+EXTENSION = ".jsonl"
+REPORTED_FAULTS = 1_000
+SHOWN_FAULTS = 20
+BUFFER_BYTES = 1 << 20
+PROGRESS_EVERY_LINES = 10_000
+
+
+@dataclass(frozen=True)
+class FileFault:
+    """One fault of one file.
+
+    Args:
+        file: The file's location.
+        line: Line from 1; None where the whole file is at fault.
+        offset: Byte of the file that the line begins at; None likewise.
+        reason: What is wrong.
+        cure: What to do about it.
+    """
+
+    file: str
+    line: int | None
+    offset: int | None
+    reason: str
+    cure: str
+
+    def to_fault(self) -> Fault:
+        """The fault as every other error shows it: `FILE:LINE: REASON. CURE.`"""
+        return Fault(self.file if self.line is None else f"{self.file}:{self.line}", "", self.reason, self.cure)
+
+    def __str__(self) -> str:
+        return str(self.to_fault())
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What one file holds: its valid lines, and the size and SHA-256 (hex) of its content."""
+
+    location: str
+    documents: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `validate` found.
+
+    Args:
+        files: A report of each file that was read.
+        faults: The first 1,000 faults.
+        fault_count: All faults.
+    """
+
+    files: tuple[FileReport, ...]
+    faults: tuple[FileFault, ...]
+    fault_count: int
+
+    @property
+    def documents(self) -> int:
+        """Valid lines of all files."""
+        return sum(file.documents for file in self.files)
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is no fault."""
+        return self.fault_count == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """What `cpt validate --json` prints."""
+        counts = {"valid": self.valid, "files": len(self.files), "documents": self.documents, "fault_count": self.fault_count}
+        return {**counts, "faults": [asdict(fault) for fault in self.faults]}
+
+    def shown(self) -> list[Fault]:
+        """The first 20 faults of each file and, where there are more, a last one with the total."""
+        by_file: dict[str, list[FileFault]] = {}
+        for fault in self.faults:
+            by_file.setdefault(fault.file, []).append(fault)
+        shown = [fault.to_fault() for faults in by_file.values() for fault in faults[:SHOWN_FAULTS]]
+        if self.fault_count > len(shown):
+            rule = f"{self.fault_count:,} faults in all, {len(shown):,} shown"
+            shown.append(Fault("", "", rule, "cpt validate --json lists the first 1,000"))
+        return shown
+
+
+def validate(locations: str | Sequence[str], progress: Progress = silent, where: str = "data") -> Report:
+    """Reads every line behind `locations` (files, globs, folders, URLs) and reports what breaks the rules. Memory is bounded.
+
+    Args:
+        locations: What to read.
+        progress: Told of documents and bytes done.
+        where: Key of the recipe that `locations` stand in.
+    """
+    tally = _Tally(progress)
+    for location in [locations] if isinstance(locations, str) else locations:
+        try:
+            for file in storage.expand([location], where):
+                tally.read(file)
+        except UserError as error:
+            tally.add(FileFault(location, None, None, fault.rule, fault.cure) for fault in error.faults)
+    return Report(tuple(tally.files), tuple(tally.faults), tally.fault_count)
+
+
+class _Tally:
+    """Counts and first faults of the files read so far."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.files: list[FileReport] = []
+        self.faults: list[FileFault] = []
+        self.fault_count = self.documents = self.size_bytes = 0
+
+    def read(self, file: str) -> None:
+        if not file.endswith(EXTENSION):
+            reason, cure = f"must end in {EXTENSION}", f"Name a JSONL file, and rename it to end in {EXTENSION} if that is what it is"
+            return self.add([FileFault(file, None, None, reason, cure)])
+        documents = 0
+        with storage.open_binary(file) as stream:
+            hashed = _HashedReader(stream)
+            for number, offset, found in scan(hashed):
+                if isinstance(found, LineFault):
+                    self.add([FileFault(file, number, offset, found.reason, found.cure)])
+                else:
+                    documents += 1
+                if number % PROGRESS_EVERY_LINES == 0:
+                    self.progress("validate", self.documents + documents, self.size_bytes + hashed.size_bytes)
+        if hashed.size_bytes == 0:
+            self.add([FileFault(file, None, None, "is empty", "Name a file that holds documents")])
+        self.files.append(FileReport(file, documents, hashed.size_bytes, hashed.digest.hexdigest()))
+        self.documents, self.size_bytes = self.documents + documents, self.size_bytes + hashed.size_bytes
+        return self.progress("validate", self.documents, self.size_bytes)
+
+    def add(self, faults: Iterable[FileFault]) -> None:
+        for fault in faults:
+            self.fault_count += 1
+            if len(self.faults) < REPORTED_FAULTS:
+                self.faults.append(fault)
+
+
+class _HashedReader(io.RawIOBase):
+    """A binary stream that is hashed while it is read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream, self.digest, self.size_bytes = stream, hashlib.sha256(), 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        chunk = self.stream.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        self.digest.update(chunk)
+        self.size_bytes += len(chunk)
+        return len(chunk)
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True):
+    """A valid line."""
+
+    text: str
+
+
+def scan(stream: BinaryIO | io.RawIOBase) -> Iterator[tuple[int, int, str | LineFault]]:
+    """Each line of `stream`: its number from 1, the byte it begins at, and its text or its fault."""
+    lines = io.BufferedReader(stream, BUFFER_BYTES)  # type: ignore[no-redef][type-var]
+    number = offset = 0
+    while line := lines.readline(LONGEST_LINE_BYTES + 1):
+        number += 1
+        yield number, offset, text_of(line)
+        offset += len(line)
+        while len(line) > LONGEST_LINE_BYTES and not line.endswith(b"\n"):
+            line = lines.readline(LONGEST_LINE_BYTES + 1) or b"\n"
+            offset += len(line)
+
+
+def text_of(line: bytes) -> str | LineFault:
+    """The text of a line, or what is wrong with it."""
+    unescaped_quotes = line.count(b'"') - line.count(b'\\"')
+    if unescaped_quotes == _QUOTES_OF_ONE_FIELD and len(line) <= LONGEST_LINE_BYTES:
+        try:
+            return _decode(line).text
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            pass
+    return diagnose(line)
+
+
+_decode = msgspec.json.Decoder(Document).decode
+_QUOTES_OF_ONE_FIELD = 4  # so no key occurs twice, which msgspec would not say; a text that ends in a backslash counts fewer
+
+
+def read_texts(location: str) -> Iterator[str]:
+    """The texts of the file at `location`.
+
+    Raises:
+        DataError: A line is invalid: the file changed since it was validated, or never was.
+    """
+    with storage.open_binary(location) as stream:
+        for number, offset, found in scan(stream):
+            if isinstance(found, LineFault):
+                raise DataError(FileFault(location, number, offset, found.reason, found.cure).to_fault())
+            yield found

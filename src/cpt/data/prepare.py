@@ -1,0 +1,253 @@
+"""From a recipe to data that is ready to train on: validated, tokenised once, stored, split."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpt import plugins
+from cpt.contracts import DataSource
+from cpt.data.order import DataPlan
+from cpt.data.progress import Progress, silent
+from cpt.data.store import DocumentSet, TokenStore, build_store
+from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
+from cpt.errors import DataError, Fault, RecipeError, UserError
+from cpt.recipe.schema import Locations, Recipe
+
+try:
+    from cpt import storage
+except ImportError:
+    from cpt.data import local_files as storage  # type: ignore[no-redef]
+
+TRAIN = ""
+"""Name of the training data among the validation sets, which have none so short."""
+HELD_OUT = "held_out"
+HELD_OUT_LARGEST = 200
+HELD_OUT_ONE_IN = 100
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data that is ready to train on.
+
+    Args:
+        tokenizer: Made the ids.
+        tokenizer_folder: Local folder that it was saved to.
+        train: The documents to train on.
+        validation: The validation sets by name, in the recipe's order.
+        plan: The order of training.
+    """
+
+    tokenizer: TextTokenizer
+    tokenizer_folder: Path
+    train: DocumentSet
+    validation: dict[str, DocumentSet]
+    plan: DataPlan
+
+    @property
+    def documents(self) -> int:
+        """Documents to train on."""
+        return len(self.train)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to train on, each document's EOS (and BOS) counted."""
+        return self.train.tokens
+
+    @property
+    def sequences(self) -> int:
+        """Sequences in an epoch."""
+        return self.plan.sequences
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether the validation set was held out of the training data."""
+        return any(documents.store is self.train.store for documents in self.validation.values())
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What the data contributes to a run's identity: content and tokenizer, not paths."""
+        validation = {name: _content(documents) for name, documents in self.validation.items()}
+        return {"tokenizer": self.tokenizer.sha256, "train": _content(self.train), "validation": validation}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `from_json` opens again, in another process of this machine."""
+        return {
+            "tokenizer": {"folder": str(self.tokenizer_folder), "eos_id": self.tokenizer.eos_id, "bos_id": self.tokenizer.bos_id},
+            "train": str(self.train.store.folder),
+            "validation": None if self.holds_out else {name: str(documents.store.folder) for name, documents in self.validation.items()},
+            "plan": {
+                "max_length": self.plan.max_length,
+                "global_batch_size": self.plan.global_batch_size,
+                "seed": self.plan.seed,
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Prepared:
+        """What `to_json` described.
+
+        Raises:
+            DataError: A store is gone or damaged.
+        """
+        folder = Path(data["tokenizer"]["folder"])
+        tokenizer = TextTokenizer.open(folder, data["tokenizer"]["eos_id"], data["tokenizer"]["bos_id"])
+        train = TokenStore(Path(data["train"]))
+        validation = {name: TokenStore(Path(path)) for name, path in (data["validation"] or {}).items()}
+        documents, sets = split(train, validation)
+        return cls(tokenizer, folder, documents, sets, DataPlan(documents, **data["plan"]))
+
+
+def _content(documents: DocumentSet) -> dict[str, Any]:
+    return {"fingerprint": documents.store.fingerprint, "documents": len(documents), "tokens": documents.tokens}
+
+
+def prepare(recipe: Recipe, base: Path | None, progress: Progress = silent) -> Prepared:
+    """Validates all data of `recipe`, tokenises what was not tokenised before, and splits it.
+
+    Args:
+        recipe: The experiment.
+        base: Local folder of the base model; None: random weights.
+        progress: Told of documents and bytes done.
+
+    Raises:
+        RecipeError: No data is named.
+        PluginError: There is no such data source.
+        DataError: The data or the tokenizer is invalid: every fault of training and validation data.
+        StorageError: A location cannot be read, or the store not written.
+    """
+    tokenizer = resolve_tokenizer(recipe, base)
+    source = _source(recipe)
+    locations = _locations(recipe)
+    fingerprints = _validated(source, locations)
+    root = store_root(recipe)
+    stores = {
+        name: build_store(_documents(source, places), fingerprints[name], tokenizer, root, progress) for name, places in locations.items()
+    }
+    train, validation = split(stores.pop(TRAIN), stores)
+    folder = root / f"tokenizer-{tokenizer.sha256[:32]}"
+    tokenizer.save(folder)
+    plan = DataPlan(train, recipe.train.max_length, recipe.train.global_batch_size, recipe.run.seed)
+    return Prepared(tokenizer, folder, train, validation, plan)
+
+
+def split(train: TokenStore, validation: Mapping[str, TokenStore]) -> tuple[DocumentSet, dict[str, DocumentSet]]:
+    """What is trained on and what is validated on; without validation sets, documents are held out of `train`.
+
+    Raises:
+        DataError: A set, or what remains to train on, has nothing to predict.
+    """
+    documents = train.everything()
+    sets = {name: store.everything() for name, store in validation.items()}
+    if not sets:
+        documents, sets[HELD_OUT] = hold_out(documents)
+    short = [name for name, part in {"train": documents, **sets}.items() if part.predicted == 0]
+    if short:
+        cure = "Add documents, or name data.validation" if HELD_OUT in sets else "Add text"
+        raise DataError.of(Fault(f"data, {name} set", "", "has no token to predict", cure) for name in short)
+    return documents, sets
+
+
+def hold_out(documents: DocumentSet) -> tuple[DocumentSet, DocumentSet]:
+    """What remains, and the documents with the lowest SHA-256 of their text: 1 %, at least 1, at most 200, duplicates together."""
+    keys = documents.store.digests[documents.indices].view(">u8")
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
+    count = min(max(len(documents) // HELD_OUT_ONE_IN, 1), HELD_OUT_LARGEST)
+    last = keys[order[count - 1]]
+    held = (keys[:, 0] < last[0]) | ((keys[:, 0] == last[0]) & (keys[:, 1] <= last[1]))
+    return DocumentSet(documents.store, documents.indices[~held]), DocumentSet(documents.store, documents.indices[held])
+
+
+def resolve_tokenizer(recipe: Recipe, base: Path | None) -> TextTokenizer:
+    """The recipe's tokenizer: its own, the base's, or bytes.
+
+    Raises:
+        DataError: It cannot be read, or has more ids than the model has rows.
+    """
+    wanted = recipe.tokenizer
+    location = wanted.path if wanted.name == "file" else str(base) if wanted.name == "auto" and base and _has_tokenizer(base) else None
+    if wanted.name == "file" and location is None:
+        raise RecipeError("tokenizer.path", "null", "names no tokenizer", "tokenizer.path=FOLDER or FILE, or tokenizer=bytes")
+    if location is None:
+        tokenizer = bytes_tokenizer(wanted.bos, wanted.eos)
+    else:
+        local = storage.fetch(location, storage.cache_folder("tokenizers")) if storage.is_url(location) else Path(location)
+        tokenizer = load_tokenizer(local, wanted.bos, wanted.eos)
+    check_vocabulary(tokenizer, _embedding_rows(recipe, base))
+    return tokenizer
+
+
+def _has_tokenizer(base: Path) -> bool:
+    """Whether the base brings a tokenizer; one that only other programs read counts, so that bytes do not take its place unseen."""
+    return any((base / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json"))
+
+
+def check_vocabulary(tokenizer: TextTokenizer, rows: int | None) -> None:
+    """Refuses a tokenizer whose ids the embedding has no rows for.
+
+    Raises:
+        DataError: It has more than `rows`.
+    """
+    if rows is not None and tokenizer.vocabulary > rows:
+        cure = "Take the base's own tokenizer: tokenizer=auto"
+        raise DataError("tokenizer", f"{tokenizer.vocabulary:,} ids", f"the model's vocabulary has {rows:,}", cure)
+
+
+def _embedding_rows(recipe: Recipe, base: Path | None) -> int | None:
+    if recipe.model.architecture is not None:
+        return recipe.model.architecture.vocabulary
+    config = base / "config.json" if base else None
+    rows = json.loads(config.read_bytes()).get("vocab_size") if config and config.is_file() else None
+    return rows if isinstance(rows, int) else None
+
+
+def store_root(recipe: Recipe) -> Path:
+    """Local folder of token stores: `data.store`, else $CPT_STORE, else `cpt/stores` in the user's cache folder."""
+    named = recipe.data.store or os.environ.get("CPT_STORE")
+    if named:
+        return Path(named).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "cpt" / "stores"
+
+
+def _source(recipe: Recipe) -> DataSource:
+    found, options = plugins.load("data_sources", recipe.data.source, recipe.data.options, "data.source")
+    source: DataSource = found(options)
+    return source
+
+
+def _locations(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """The locations of the training data and of each validation set by name."""
+    if not recipe.data.train:
+        raise RecipeError("data.train", "null", "names no data", "data.train=FILE.jsonl, or data=sample")
+    validation = recipe.data.validation or {}
+    sets = validation if isinstance(validation, dict) else {"validation": validation}
+    return {TRAIN: _several(recipe.data.train)} | {name: _several(places) for name, places in sets.items()}
+
+
+def _several(locations: Locations) -> tuple[str, ...]:
+    return (locations,) if isinstance(locations, str) else locations
+
+
+def _validated(source: DataSource, locations: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """The fingerprint of each set, or all faults of all sets."""
+    fingerprints, faults = {}, dict[Fault, None]()
+    for name, places in locations.items():
+        try:
+            fingerprints[name] = source.fingerprint(places)
+        except UserError as error:
+            faults |= dict.fromkeys(error.faults)
+    if faults:
+        raise DataError.of(faults)
+    return fingerprints
+
+
+def _documents(source: DataSource, locations: tuple[str, ...]) -> Iterator[str]:
+    """The texts, asked for only when the store has to be built."""
+    yield from source.documents(locations)
