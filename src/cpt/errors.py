@@ -39,7 +39,9 @@ class Fault:
     def __str__(self) -> str:
         parts = [self.where, one_line(self.value), self.rule.rstrip(".") + "."]
         text = ": ".join(part for part in parts if part)
-        return f"{text} {self.cure.rstrip('.')}." if self.cure else text
+        if not self.cure:
+            return text
+        return f"{text} {self.cure}" if self.cure.endswith("?") else f"{text} {self.cure.rstrip('.')}."
 
 
 def one_line(value: object, limit: int = 120) -> str:
