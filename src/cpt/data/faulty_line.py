@@ -94,10 +94,8 @@ def _check_members(members: _Members) -> str | LineFault:
         reason = f"has further fields: {_named(further)}"
         return LineFault("further fields", reason, "Keep only `text`: cpt validate --fix OUT.jsonl does", _encodable(keep))
     if text != _encodable(text):
-        reason, cure = "has half a surrogate pair in `text`", "Write characters beyond U+FFFF as they are, or as two escaped halves"
-        return LineFault(
-            "half a surrogate pair", reason, "Escape characters beyond U+FFFF as two halves, or write them as they are", _encodable(text)
-        )
+        reason, cure = "has half a surrogate pair in `text`", "Write a character beyond U+FFFF as it is, or as both halves"
+        return LineFault("half a surrogate pair", reason, cure, _encodable(text))
     return text
 
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 import msgspec
 
+from cpt import storage
 from cpt.data.faulty_line import LONGEST_LINE_BYTES, LineFault, diagnose
 from cpt.data.progress import Progress, silent
 from cpt.errors import DataError, Fault, UserError
-
-try:
-    from cpt import storage
-except ImportError:
-    from cpt.data import local_files as storage  # type: ignore[no-redef]
 
 EXTENSION = ".jsonl"
 REPORTED_FAULTS = 1_000
@@ -117,12 +114,13 @@ def validate(locations: str | Sequence[str], progress: Progress = silent, where:
         where: Key of the recipe that `locations` stand in.
     """
     tally = _Tally(progress)
+    files: set[str] = set()
     for location in [locations] if isinstance(locations, str) else locations:
-        try:
-            for file in storage.expand([location], where):
-                tally.read(file)
-        except UserError as error:
-            tally.add(FileFault(location, None, None, fault.rule, fault.cure) for fault in error.faults)
+        with tally.reporting(location):
+            files.update(storage.expand(location, where))
+    for file in sorted(files):
+        with tally.reporting(file):
+            tally.read(file)
     return Report(tuple(tally.files), tuple(tally.faults), tally.fault_count)
 
 
@@ -155,6 +153,14 @@ class _Tally:
         self.documents, self.size_bytes = self.documents + documents, self.size_bytes + hashed.size_bytes
         return self.progress("validate", self.documents, self.size_bytes)
 
+    @contextmanager
+    def reporting(self, location: str) -> Iterator[None]:
+        """Counts what cannot be read among the faults, so that the rest is read too."""
+        try:
+            yield
+        except UserError as error:
+            self.add(FileFault(location, None, None, fault.rule, fault.cure) for fault in error.faults)
+
     def add(self, faults: Iterable[FileFault]) -> None:
         for fault in faults:
             self.fault_count += 1
@@ -185,9 +191,9 @@ class Document(msgspec.Struct, forbid_unknown_fields=True):
     text: str
 
 
-def scan(stream: BinaryIO | io.RawIOBase) -> Iterator[tuple[int, int, str | LineFault]]:
+def scan(stream: _HashedReader) -> Iterator[tuple[int, int, str | LineFault]]:
     """Each line of `stream`: its number from 1, the byte it begins at, and its text or its fault."""
-    lines = io.BufferedReader(stream, BUFFER_BYTES)  # type: ignore[no-redef][type-var]
+    lines = io.BufferedReader(stream, BUFFER_BYTES)
     number = offset = 0
     while line := lines.readline(LONGEST_LINE_BYTES + 1):
         number += 1
@@ -213,14 +219,21 @@ _decode = msgspec.json.Decoder(Document).decode
 _QUOTES_OF_ONE_FIELD = 4  # so no key occurs twice, which msgspec would not say; a text that ends in a backslash counts fewer
 
 
-def read_texts(location: str) -> Iterator[str]:
+def read_texts(location: str, sha256: str | None = None) -> Iterator[str]:
     """The texts of the file at `location`.
 
+    Args:
+        location: The file.
+        sha256: What its content was when it was validated; None: any.
+
     Raises:
-        DataError: A line is invalid: the file changed since it was validated, or never was.
+        DataError: A line is invalid, or the file has changed.
     """
     with storage.open_binary(location) as stream:
-        for number, offset, found in scan(stream):
+        hashed = _HashedReader(stream)
+        for number, offset, found in scan(hashed):
             if isinstance(found, LineFault):
                 raise DataError(FileFault(location, number, offset, found.reason, found.cure).to_fault())
             yield found
+    if sha256 not in (None, hashed.digest.hexdigest()):
+        raise DataError(location, "", "has changed since it was validated", "Run the same command again when nothing writes to it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -11,19 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from cpt import plugins
+from cpt import plugins, storage
 from cpt.contracts import DataSource
 from cpt.data.order import DataPlan
 from cpt.data.progress import Progress, silent
-from cpt.data.store import DocumentSet, TokenStore, build_store
+from cpt.data.store import DocumentSet, TokenStore, build_store, local_root
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
 from cpt.errors import DataError, Fault, RecipeError, UserError
 from cpt.recipe.schema import Locations, Recipe
-
-try:
-    from cpt import storage
-except ImportError:
-    from cpt.data import local_files as storage  # type: ignore[no-redef]
 
 TRAIN = ""
 """Name of the training data among the validation sets, which have none so short."""
@@ -131,8 +127,7 @@ def prepare(recipe: Recipe, base: Path | None, progress: Progress = silent) -> P
         name: build_store(_documents(source, places), fingerprints[name], tokenizer, root, progress) for name, places in locations.items()
     }
     train, validation = split(stores.pop(TRAIN), stores)
-    folder = root / f"tokenizer-{tokenizer.sha256[:32]}"
-    tokenizer.save(folder)
+    folder = _saved(tokenizer, local_root(root))
     plan = DataPlan(train, recipe.train.max_length, recipe.train.global_batch_size, recipe.run.seed)
     return Prepared(tokenizer, folder, train, validation, plan)
 
@@ -171,14 +166,11 @@ def resolve_tokenizer(recipe: Recipe, base: Path | None) -> TextTokenizer:
         DataError: It cannot be read, or has more ids than the model has rows.
     """
     wanted = recipe.tokenizer
-    location = wanted.path if wanted.name == "file" else str(base) if wanted.name == "auto" and base and _has_tokenizer(base) else None
-    if wanted.name == "file" and location is None:
+    if wanted.name == "file" and wanted.path is None:
         raise RecipeError("tokenizer.path", "null", "names no tokenizer", "tokenizer.path=FOLDER or FILE, or tokenizer=bytes")
-    if location is None:
-        tokenizer = bytes_tokenizer(wanted.bos, wanted.eos)
-    else:
-        local = storage.fetch(location, storage.cache_folder("tokenizers")) if storage.is_url(location) else Path(location)
-        tokenizer = load_tokenizer(local, wanted.bos, wanted.eos)
+    own = str(base) if base and _has_tokenizer(base) else None
+    location = {"auto": own, "file": wanted.path, "bytes": None}[wanted.name]
+    tokenizer = load_tokenizer(location, wanted.bos, wanted.eos) if location else bytes_tokenizer(wanted.bos, wanted.eos)
     check_vocabulary(tokenizer, _embedding_rows(recipe, base))
     return tokenizer
 
@@ -207,13 +199,19 @@ def _embedding_rows(recipe: Recipe, base: Path | None) -> int | None:
     return rows if isinstance(rows, int) else None
 
 
-def store_root(recipe: Recipe) -> Path:
-    """Local folder of token stores: `data.store`, else $CPT_STORE, else `cpt/stores` in the user's cache folder."""
-    named = recipe.data.store or os.environ.get("CPT_STORE")
-    if named:
-        return Path(named).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "cpt" / "stores"
+def store_root(recipe: Recipe) -> str:
+    """Folder or URL of token stores: `data.store`, else $CPT_STORE, else `cpt/stores` in the user's cache folder."""
+    return recipe.data.store or os.environ.get("CPT_STORE") or str(storage.cache_folder() / "stores")
+
+
+def _saved(tokenizer: TextTokenizer, root: Path) -> Path:
+    """The folder that workers open the tokenizer from; named by all that is in it."""
+    content = json.dumps([tokenizer.definition, tokenizer.companions, tokenizer.eos_id, tokenizer.bos_id])
+    folder = root / f"tokenizer-{hashlib.sha256(content.encode()).hexdigest()[:32]}"
+    if not (folder / storage.MARKER).exists():
+        with storage.committed_folder(folder) as unfinished:
+            tokenizer.save(unfinished)
+    return folder
 
 
 def _source(recipe: Recipe) -> DataSource:

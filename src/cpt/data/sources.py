@@ -29,7 +29,7 @@ class JsonlSource(DataSource):
     def documents(self, locations: Sequence[str]) -> Iterator[str]:
         """The texts, file after file."""
         for file in self._files(locations):
-            yield from read_texts(file.location)
+            yield from read_texts(file.location, file.sha256)
 
     def _files(self, locations: Sequence[str]) -> list[FileReport]:
         key = tuple(locations)

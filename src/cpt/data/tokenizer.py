@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cpt import storage
 from cpt.errors import DataError
 
 END_OF_TEXT = "<|endoftext|>"
 COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 """Files beside a tokenizer.json that travel with it."""
+CONFIGURATIONS = ("generation_config.json", "config.json", "tokenizer_config.json")
+"""Files that name BOS and EOS, the most trusted first."""
+LARGEST_FILE_BYTES = 256 << 20
 
 
 class TextTokenizer:
@@ -40,7 +44,8 @@ class TextTokenizer:
     @classmethod
     def open(cls, folder: Path, eos_id: int, bos_id: int | None) -> TextTokenizer:
         """What `save` wrote to `folder`."""
-        return cls((folder / "tokenizer.json").read_text(encoding="utf-8"), eos_id, bos_id, _companions(folder))
+        companions = {name: (folder / name).read_text(encoding="utf-8") for name in COMPANIONS if (folder / name).is_file()}
+        return cls((folder / "tokenizer.json").read_text(encoding="utf-8"), eos_id, bos_id, companions)
 
     @cached_property
     def library(self) -> Any:
@@ -151,39 +156,44 @@ def byte_characters() -> list[str]:
     return [chr(byte if byte in itself else next(others)) for byte in range(256)]
 
 
-def load_tokenizer(location: Path, bos: bool | None = None, eos: str | int | None = None) -> TextTokenizer:
-    """The tokenizer of a folder, or of a tokenizer.json with its folder's configuration.
+def load_tokenizer(location: str | Path, bos: bool | None = None, eos: str | int | None = None) -> TextTokenizer:
+    """The tokenizer of a folder, or of a tokenizer.json with the configuration beside it.
 
     Args:
-        location: The folder or the file.
+        location: A folder or a `.json` file, as path or URL.
         bos: Whether documents begin with BOS; None: as the tokenizer's own post-processor does.
         eos: What ends a document; None: as generation_config.json, config.json or tokenizer_config.json says, in this order.
 
     Raises:
         DataError: There is no readable tokenizer, no EOS, or no BOS where one is asked for.
+        StorageError: The location cannot be read.
     """
-    folder = location if location.is_dir() else location.parent
-    file = folder / "tokenizer.json" if location.is_dir() else location
-    if not file.is_file():
-        raise DataError("tokenizer.path", str(location), "must be a tokenizer.json or a folder with one", "tokenizer=bytes needs none")
-    definition = file.read_text(encoding="utf-8")
-    library = open_definition(definition, str(file))
-    configurations = [_configuration(folder / name) for name in ("generation_config.json", "config.json", "tokenizer_config.json")]
-    special = SpecialTokens(library, configurations)
-    return TextTokenizer(definition, special.eos_id(eos), special.bos_id(bos), _companions(folder))
+    place = str(location)
+    folder, _, name = place.rpartition("/") if place.endswith(".json") else (place, "", "tokenizer.json")
+    definition = _read(folder or ".", name)
+    if definition is None:
+        raise DataError("tokenizer", place, "must be a tokenizer.json or a folder with one", "Set tokenizer.path, or tokenizer=bytes")
+    library = open_definition(definition, place)
+    special = SpecialTokens(library, [_configuration(folder or ".", name) for name in CONFIGURATIONS])
+    companions = {name: text for name in COMPANIONS if (text := _read(folder or ".", name)) is not None}
+    return TextTokenizer(definition, special.eos_id(eos), special.bos_id(bos), companions)
 
 
-def _companions(folder: Path) -> dict[str, str]:
-    return {name: (folder / name).read_text(encoding="utf-8") for name in COMPANIONS if (folder / name).is_file()}
-
-
-def _configuration(file: Path) -> dict[str, Any]:
+def _read(folder: str, name: str) -> str | None:
+    file = storage.join(folder, name)
+    if not storage.exists(file):
+        return None
     try:
-        content = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        return {}
+        return storage.read_bytes(file, LARGEST_FILE_BYTES).decode()
+    except UnicodeDecodeError:
+        raise DataError(file, "", "must be UTF-8", "Fetch it anew") from None
+
+
+def _configuration(folder: str, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(_read(folder, name) or "{}")
     except ValueError as error:
-        raise DataError(str(file), str(error), "must be JSON", "Fetch it anew") from None
+        raise DataError(storage.join(folder, name), str(error), "must be JSON", "Fetch it anew") from None
     return content if isinstance(content, dict) else {}
 
 
