@@ -80,6 +80,31 @@ class Job:
         )
 
 
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a training job carries besides its recipe; plain data.
+
+    Args:
+        run: Location of the run directory.
+        prepared: The data, as `Prepared.to_json` gives it.
+        total_steps: Steps of the whole run.
+        dp_replicate: Replicas of the sharded model.
+        dp_shard: Ranks that share one replica.
+        micro_batch: Sequences in a forward pass of a rank.
+        activation_checkpointing: `none` or `full`.
+        resume: Verified checkpoint to go on from; None: from the base.
+    """
+
+    run: str
+    prepared: dict[str, Any]
+    total_steps: int
+    dp_replicate: int
+    dp_shard: int
+    micro_batch: int
+    activation_checkpointing: str
+    resume: str | None
+
+
 RESULT = "result.json"
 
 

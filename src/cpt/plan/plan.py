@@ -86,14 +86,6 @@ def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def world_size(recipe: Recipe, gpus_here: int) -> int:
-    """Ranks that the recipe asks for."""
-    cluster = recipe.cluster
-    if cluster.instance_type is None:
-        return cluster.processes or cluster.gpus_per_node or max(1, gpus_here)
-    return cluster.nodes * (cluster.gpus_per_node or 1)
-
-
 def _ranks(count: int) -> str:
     return "1 process" if count == 1 else f"{count} processes"
 

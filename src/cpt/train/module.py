@@ -15,13 +15,14 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from cpt.data.batches import StepBatch
 from cpt.errors import CheckpointError
 from cpt.model.decoder import Decoder
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schedule import learning_rate
 from cpt.recipe.schema import Recipe
 from cpt.train.optim import make_optimizer
+from cpt.train.signals import Stop, StopSignals
+from cpt.train.steps import StepWork
 from cpt.train.strategy import FsdpStrategy
 
 NO_CLIP = math.inf
@@ -38,7 +39,7 @@ class Step:
         grad_norm: L2 norm of the gradient before clipping.
         tokens: Input tokens of the step that are not padding, over all ranks.
         seconds: Wall time.
-        stop: The signal that some rank has received, or 0.
+        stop: The strongest reason to stop that any rank was given.
     """
 
     number: int
@@ -47,7 +48,7 @@ class Step:
     grad_norm: float
     tokens: int
     seconds: float
-    stop: int
+    stop: Stop
 
 
 class CptModule(pl.LightningModule):
@@ -57,8 +58,8 @@ class CptModule(pl.LightningModule):
         recipe: The recipe.
         architecture: The decoder's shape.
         total_steps: Steps of the whole run, which the learning-rate curve needs.
-        load_weights: Called with this module once its decoder is sharded and has memory, to fill it.
-        stop_signal: The signal this process has received so far, or 0.
+        fill: Fills the decoder, once it is sharded and has memory, and its optimizer.
+        signals: What this process was told.
     """
 
     def __init__(
@@ -66,13 +67,13 @@ class CptModule(pl.LightningModule):
         recipe: Recipe,
         architecture: Architecture,
         total_steps: int,
-        load_weights: Callable[[CptModule], None],
-        stop_signal: Callable[[], int],
+        fill: Callable[[Decoder, Optimizer], None],
+        signals: StopSignals,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.recipe, self.total_steps = recipe, total_steps
-        self._load_weights, self._stop_signal = load_weights, stop_signal
+        self.fill, self._signals = fill, signals
         dropouts = (recipe.model.hidden_dropout, recipe.model.attention_dropout, recipe.model.ffn_dropout)
         with torch.device("meta"):
             self.decoder = Decoder(architecture, *dropouts)
@@ -85,50 +86,42 @@ class CptModule(pl.LightningModule):
         """The recipe's optimizer."""
         return make_optimizer(self.decoder, self.recipe.optim)
 
-    def load_weights(self) -> None:
-        """Fills the sharded decoder."""
-        self._load_weights(self)
-
-    def transfer_batch_to_device(self, batch: StepBatch, device: torch.device, dataloader_idx: int) -> StepBatch:
+    def transfer_batch_to_device(self, batch: StepWork, device: torch.device, dataloader_idx: int) -> StepWork:
         """Nothing: micro-batches move one by one."""
         return batch
 
-    def training_step(self, batch: StepBatch, batch_idx: int) -> None:
+    def training_step(self, work: StepWork, batch_idx: int) -> None:
         """Step k: all micro-batches of this rank, one gradient reduction, one update.
 
         The loss is the sum over the step's predicted tokens divided by their number over all ranks, which every rank knows from the data
         plan; FSDP averages gradients over ranks, hence the factor `world_size`.
 
         Raises:
-            CheckpointError: The gradient is not finite; nothing was updated.
+            CheckpointError: The loss or the gradient is not finite; nothing was updated.
         """
         started = time.perf_counter()
-        rate = learning_rate(self.recipe.sched, self.recipe.optim.lr, batch.step, self.total_steps)
-        nats = self._backward(batch, scale=self.trainer.world_size / batch.predicted)
+        rate = learning_rate(self.recipe.sched, self.recipe.optim.lr, work.step, self.total_steps)
+        nats = self._backward(work, scale=self.trainer.world_size / work.predicted)
         grad_norm = self._clip()
-        loss, stop = self._agree(nats, batch.predicted)
+        loss, stop = self._agree(nats, work.predicted)
         if not math.isfinite(loss + grad_norm):
-            raise not_finite(batch.step, loss, grad_norm)
+            raise not_finite(work.step, loss, grad_norm)
         self._update(rate)
-        self.last = Step(batch.step, loss, rate, grad_norm, batch.tokens_in_step, time.perf_counter() - started, stop)
+        self.last = Step(work.step, loss, rate, grad_norm, work.tokens, time.perf_counter() - started, stop)
 
-    def _backward(self, batch: StepBatch, scale: float) -> torch.Tensor:
+    def _backward(self, work: StepWork, scale: float) -> torch.Tensor:
         """Gradients of this rank's share; returns its summed loss in nats."""
-        strategy = self._strategy
-        nats = torch.zeros((), device=self.device)
-        last = len(batch.tokens) - 1
-        torch.manual_seed(self._dropout_seed(batch.step))
-        for index in range(last + 1):
-            strategy.sync_gradients(self.decoder, enabled=index == last)
-            losses_BT = self.decoder(*self._on_device(batch, index))
+        batch, micro_steps = work.batch, len(work.batch.tokens)
+        fields = [torch.from_numpy(field) for field in (batch.tokens, batch.positions, batch.documents, batch.labels)]
+        nats = torch.zeros((), dtype=torch.float64, device=self.device)
+        torch.manual_seed(self._dropout_seed(work.step))
+        for index in range(micro_steps):
+            self._strategy.sync_gradients(self.decoder, enabled=index == micro_steps - 1)
+            losses_BT = self.decoder(*(field[index].to(self.device, non_blocking=True) for field in fields))
             micro_nats = losses_BT.sum()
             (micro_nats * scale).backward()
             nats += micro_nats.detach()
         return nats
-
-    def _on_device(self, batch: StepBatch, index: int) -> tuple[torch.Tensor, ...]:
-        fields = (batch.tokens, batch.positions, batch.documents, batch.labels)
-        return tuple(torch.from_numpy(np.ascontiguousarray(field[index])).to(self.device, non_blocking=True) for field in fields)
 
     def _dropout_seed(self, step: int) -> int:
         """Dropout masks are a function of (seed, step, rank), so that a resumed run draws the same ones."""
@@ -139,14 +132,13 @@ class CptModule(pl.LightningModule):
         norm = clip_grad_norm_(self.decoder.parameters(), self.recipe.train.clip_norm or NO_CLIP)
         return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
-    def _agree(self, nats: torch.Tensor, predicted: int) -> tuple[float, int]:
-        """The step's loss over all ranks, and the highest signal that any of them has received: one all-reduce."""
-        signals = torch.zeros(64, dtype=torch.float64)
-        signals[self._stop_signal()] = 1
-        shared = torch.cat([nats.detach().double().cpu().view(1), signals]).to(self.device)
+    def _agree(self, nats: torch.Tensor, predicted: int) -> tuple[float, Stop]:
+        """The step's loss over all ranks, and the strongest reason to stop: one all-reduce."""
+        told = torch.tensor([float(self._signals.reason >= reason) for reason in (Stop.PREEMPTED, Stop.INTERRUPTED)], dtype=torch.float64)
+        shared = torch.cat([nats.view(1), told.to(self.device)])
         dist.all_reduce(shared)
-        raised = torch.nonzero(shared[2:]).flatten()
-        return float(shared[0]) / predicted, int(raised.max()) + 1 if len(raised) else 0
+        total, preempted, interrupted = shared.tolist()
+        return total / predicted, Stop.INTERRUPTED if interrupted else Stop.PREEMPTED if preempted else Stop.NO
 
     def _update(self, rate: float) -> None:
         optimizer = self.optimizers()

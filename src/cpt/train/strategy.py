@@ -22,7 +22,7 @@ class FsdpStrategy(ModelParallelStrategy):
     """Shards the decoder block by block over `dp_shard` ranks and replicates it `dp_replicate` times (HSDP).
 
     Lightning's own ModelParallelStrategy fixes a two-axis mesh of its naming, reduces gradients after every micro-batch, and saves with
-    pickles: what differs here is the mesh, where sharding happens, and that checkpoints are none of its business (`cpt.train.checkpoint`).
+    pickles: what differs here is the mesh, where sharding happens, and that checkpoints are none of its business (`cpt.model.checkpoint`).
 
     Args:
         dp_replicate: Replicas of the sharded model.
@@ -44,17 +44,16 @@ class FsdpStrategy(ModelParallelStrategy):
         self.lightning_module._device_mesh = self._device_mesh
 
     def setup(self, trainer: pl.Trainer) -> None:
-        """Shards the module's decoder (built on the meta device), gives it memory and its weights, and makes the optimizer."""
+        """Shards the module's decoder (built on the meta device), gives it memory, makes the optimizer, fills both."""
         assert self.accelerator is not None
         assert self.lightning_module is not None
         self.accelerator.setup(trainer)
         decoder: Decoder = self.lightning_module.decoder
         self.shard(decoder)
         decoder.to_empty(device=self.root_device)
-        decoder.reset_buffers()
-        self.lightning_module.load_weights()
-        self.barrier()
         self.setup_optimizers(trainer)
+        self.lightning_module.fill(decoder, self.optimizers[0])
+        self.barrier()
         self.setup_precision_plugin()
 
     def shard(self, decoder: Decoder) -> None:

@@ -1,0 +1,182 @@
+"""The verbs as functions: what the command line calls, and notebooks may. Torch-free; work that needs torch is a process of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cpt import compose as door
+from cpt import storage
+from cpt import submit as submitting
+from cpt.base import Base, open_model, resolve_base
+from cpt.contracts import Launcher, NoOptions
+from cpt.data import jsonl
+from cpt.data.prepare import store_root
+from cpt.data.sources import JsonlSource
+from cpt.data.store import build_store
+from cpt.data.tokenizer import bytes_tokenizer, load_tokenizer
+from cpt.job import Job
+from cpt.launch.local import LocalLauncher
+from cpt.plan.plan import Plan, Size, make_plan
+from cpt.recipe.schema import Recipe
+from cpt.resources import world_size
+from cpt.rundir import RunDirectory
+
+DEFAULT_WINDOW = 2048
+"""Tokens in a window of `evaluate` on a bare Hugging Face folder, where its positions allow that many."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and what came of it.
+
+    Args:
+        location: Its folder or URL.
+        manifest: Its manifest.json; empty after a dry run.
+    """
+
+    location: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """`{SET: {before, after, change, interval, verdict}}`, losses in nats a token."""
+        return dict(self.manifest.get("summary") or {})
+
+    def lines(self) -> list[str]:
+        """The closing summary for a person."""
+        if not self.manifest:
+            return [f"dry run: nothing was started; the run would stand in {self.location}"]
+        lines = [f"done  {self.manifest['steps']} steps → {self.location}"]
+        width = max((len(name) for name in self.summary), default=0)
+        for name, row in self.summary.items():
+            half = (row["interval"][1] - row["interval"][0]) / 2
+            figures = f"{row['before']:.3f} → {row['after']:.3f}  {row['verdict']:<6} ({row['change']:+.3f} ± {half:.3f})"
+            lines.append(f"      {name:<{width}} {figures}")
+        return [*lines, f'      go on: cpt generate {self.location} --prompt "..."']
+
+
+def compose(overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that Hydra overrides describe, as on the command line.
+
+    Raises:
+        RecipeError: Every fault found.
+
+    Example:
+        >>> compose(["optim.lr=1e-5"]).optim.lr
+        1e-05
+    """
+    return door.compose(overrides).recipe
+
+
+def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None = None, dry_run: bool = False) -> Run:
+    """Composed to trained: checks everything, prints the plan on stderr, trains, or goes on with the run that is already there.
+
+    Args:
+        recipe: From `compose`.
+        recipe_yaml: The recipe as composed, to be kept beside the typed one.
+        member: The label of this member of a sweep.
+        dry_run: Stop before anything is written.
+
+    Raises:
+        UserError: Something for the user to mend.
+        Interrupted, Preempted: Stopped by a signal; what is committed is intact.
+    """
+    submission = submitting.make_submission(recipe)
+    run = submitting.open_run(submission, member)
+    for line in submitting.heading(submission, run.name):
+        submitting.say(line)
+    if dry_run:
+        return Run(run.location, {})
+    submitting.submit(submission, run, recipe_yaml or yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    return Run(run.location, run.manifest() or {})
+
+
+def validate(locations: str | Sequence[str]) -> jsonl.Report:
+    """Holds JSONL files (paths, globs, URLs) against the data rules; every fault with its line and cure."""
+    return jsonl.validate(locations)
+
+
+def prepare(recipe: Recipe) -> dict[str, Any]:
+    """Validates, tokenises, stores and packs the recipe's data; `train` uses the same store."""
+    prepared = submitting.prepare_data(recipe, resolve_base(recipe))
+    return {
+        "documents": prepared.documents,
+        "tokens": prepared.tokens,
+        "sequences": prepared.sequences,
+        "store": str(prepared.train.store.folder),
+        "fill": round(prepared.plan.packing.fill, 4),
+        "validation": {name: len(documents) for name, documents in prepared.validation.items()},
+    }
+
+
+def plan(recipe: Recipe) -> Plan:
+    """Steps, tokens, layout, memory, time and price of `recipe`; its data is prepared to count it."""
+    base = resolve_base(recipe)
+    prepared = submitting.prepare_data(recipe, base)
+    return make_plan(recipe, base.architecture, Size(prepared.sequences, prepared.tokens, exact=True), world_size(recipe))
+
+
+def evaluate(model: str, sets: Mapping[str, str], *, checkpoint: str | None = None, max_length: int | None = None) -> dict[str, Any]:
+    """Loss, perplexity and bits a byte of a run, checkpoint or Hugging Face folder on JSONL files.
+
+    Args:
+        model: Its location.
+        sets: File by name.
+        checkpoint: A step, `best` or `last` of a run; None: final, else the last.
+        max_length: Tokens in a window; None: the run's, or for a bare folder the smaller of its positions and 2,048.
+
+    Raises:
+        UserError: A file or the model is missing or invalid.
+    """
+    base = open_model(model, checkpoint)
+    tokenizer = _tokenizer(base)
+    source = JsonlSource(NoOptions())
+    stores = {
+        name: build_store(source.documents([file]), source.fingerprint([file]), tokenizer, store_root(None)) for name, file in sets.items()
+    }
+    length = max_length or (RunDirectory.at(base.parent).max_length if base.parent else min(base.architecture.positions, DEFAULT_WINDOW))
+    options = {"sets": {name: str(store.folder) for name, store in stores.items()}, "max_length": length}
+    results: dict[str, Any] = _work("evaluate", base, options)
+    return results
+
+
+def generate(
+    model: str, prompt: str, *, checkpoint: str | None = None, max_tokens: int = 128, greedy: bool = False, seed: int = 0
+) -> str:
+    """The prompt's continuation by a run, checkpoint or Hugging Face folder; see `evaluate` for the arguments."""
+    base = open_model(model, checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        _tokenizer(base).save(Path(folder))
+        options = {"prompt": prompt, "max_tokens": max_tokens, "greedy": greedy, "seed": seed, "tokenizer": folder}
+        return str(_work("generate", base, options))
+
+
+def export(model: str, to: str, *, checkpoint: str | None = None, dtype: str = "float32") -> str:
+    """Writes a run or checkpoint as a Hugging Face folder at `to`, a folder or URL, and returns it."""
+    storage.check_location(to, "--to")
+    base = open_model(model, checkpoint)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if storage.is_url(to) else Path(to)
+        _work("export", base, {"folder": str(folder), "dtype": dtype})
+        _tokenizer(base).save(folder)
+        if storage.is_url(to):
+            storage.publish_folder(folder, to)
+    return to
+
+
+def _tokenizer(base: Base) -> Any:
+    assert base.folder is not None
+    return load_tokenizer(base.folder) if (base.folder / "tokenizer.json").exists() else bytes_tokenizer()
+
+
+def _work(verb: Any, base: Base, options: dict[str, Any]) -> Any:
+    """Runs one process of this machine to its result."""
+    launcher: Launcher = LocalLauncher(NoOptions())
+    with tempfile.TemporaryDirectory(prefix="cpt-job-") as folder:
+        return submitting.launch(Job(verb, submitting.weights_of(base), options), launcher, Path(folder), processes=1)

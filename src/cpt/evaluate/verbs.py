@@ -1,0 +1,83 @@
+"""`eval`, `generate` and `export` in a worker process, on any checkpoint and any Hugging Face folder."""
+
+from __future__ import annotations
+
+import math
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cpt.data.batches import evaluation_batches
+from cpt.data.store import DocumentSet
+from cpt.data.tokenizer import TextTokenizer
+from cpt.evaluate.compare import DocumentLosses
+from cpt.evaluate.perplexity import document_losses
+from cpt.job import Job, Weights
+from cpt.model import checkpoint, hf
+from cpt.model.decoder import Decoder
+from cpt.model.generate import generate as continue_ids
+
+
+def evaluate(job: Job) -> dict[str, dict[str, float]]:
+    """Losses on named sets: `{name: {"loss", "perplexity", "bits_per_byte", "tokens", "documents", "max_length"}}`."""
+    decoder, device = _load(job.weights)
+    max_length = job.options["max_length"]
+    return {
+        name: _measure(decoder, DocumentSet.from_json(documents), max_length, device) for name, documents in job.options["sets"].items()
+    }
+
+
+def _measure(decoder: Decoder, documents: DocumentSet, max_length: int, device: torch.device) -> dict[str, float]:
+    rows = max(1, 4096 // max_length)
+    losses = document_losses(decoder, evaluation_batches(documents, max_length, rows), len(documents), device)
+    return report(losses, documents.text_bytes, max_length)
+
+
+def report(losses: DocumentLosses, text_bytes: int, max_length: int) -> dict[str, float]:
+    """The figures of one set."""
+    return {
+        "loss": losses.loss,
+        "perplexity": math.exp(losses.loss),
+        "bits_per_byte": float(losses.nats.sum()) / math.log(2) / text_bytes,
+        "tokens": int(losses.predicted.sum()),
+        "documents": len(losses.predicted),
+        "max_length": max_length,
+    }
+
+
+def generate(job: Job) -> str:
+    """The continuation of a prompt."""
+    decoder, _ = _load(job.weights)
+    options: dict[str, Any] = job.options
+    tokenizer = TextTokenizer.from_folder(Path(options["tokenizer"]))
+    ids = continue_ids(
+        decoder,
+        tokenizer.encode(options["prompt"]),
+        options["max_tokens"],
+        eos_id=tokenizer.eos_id,
+        greedy=options["greedy"],
+        seed=options["seed"],
+    )
+    return tokenizer.decode(ids)
+
+
+def export(job: Job) -> str:
+    """Writes the weights as a Hugging Face folder; the tokenizer is the caller's to add."""
+    decoder, _ = _load(job.weights)
+    folder = Path(job.options["folder"])
+    hf.write(folder, decoder.state_dict(), job.weights.architecture, getattr(torch, job.options["dtype"]))
+    return str(folder)
+
+
+def _load(weights: Weights) -> tuple[Decoder, torch.device]:
+    """The whole model in fp32 on the best device here, without dropout."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    decoder = Decoder(weights.architecture)
+    assert weights.folder is not None
+    (checkpoint if weights.kind == "checkpoint" else hf).load(weights.folder, decoder)
+    return decoder.to(device).eval(), device
+
+
+__all__ = ["evaluate", "export", "generate", "report"]

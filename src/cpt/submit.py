@@ -1,0 +1,219 @@
+"""From a recipe to a run: base, launcher, data, plan, identity, run directory, launch. Nothing is started before all of it is found good."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cpt import rundir
+from cpt.base import Base, resolve_base
+from cpt.console import StatusLine, quantity
+from cpt.contracts import Launcher, Task
+from cpt.data.prepare import Prepared, prepare
+from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, Fault, Interrupted, Preempted, RecipeError, UserError
+from cpt.job import Job, TrainOptions, Weights, read_result
+from cpt.plan.plan import Plan, Size, make_plan
+from cpt.recipe.schema import Recipe
+from cpt.resources import choose_launcher, refuse_too_large, world_size
+from cpt.rundir import RunDirectory
+
+NOT_IN_IDENTITY = {"train": {"max_steps", "max_epochs", "log_every", "validate_every"}, "model": {"note", "init"}}
+"""Keys that do not decide the numbers, of the groups that do; `model.init` goes in as the base's origin."""
+VERSIONS = ("cpt-train", "torch", "lightning", "numpy", "tokenizers", "safetensors")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A recipe with all that it needs, found before anything is written.
+
+    Args:
+        recipe: The recipe.
+        base: Where its weights come from.
+        launcher: What starts its processes.
+        prepared: Its data.
+        plan: What the run will be.
+    """
+
+    recipe: Recipe
+    base: Base
+    launcher: Launcher
+    prepared: Prepared
+    plan: Plan
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers: the same parts, the same run."""
+        recipe = self.recipe.model_dump(mode="json")
+        groups = {name: _without(recipe[name], NOT_IN_IDENTITY.get(name, set())) for name in ("model", "optim", "sched", "train")}
+        groups["model"]["architecture"] = self.base.architecture.model_dump(mode="json")
+        return {**groups, "seed": self.recipe.run.seed, "base": self.base.origin, "data": self.prepared.content}
+
+
+def make_submission(recipe: Recipe) -> Submission:
+    """Finds what `recipe` needs: its base, a launcher that can take it, its data (validated, tokenised, packed) and its plan.
+
+    Raises:
+        UserError: Something is missing, invalid or too large.
+    """
+    base = resolve_base(recipe)
+    ranks = world_size(recipe)
+    launcher = choose_launcher(recipe)
+    prepared = prepare_data(recipe, base)
+    plan = make_plan(recipe, base.architecture, Size(prepared.sequences, prepared.tokens, exact=True), ranks)
+    refuse_too_large(recipe, plan)
+    return Submission(recipe, base, launcher, prepared, plan)
+
+
+def prepare_data(recipe: Recipe, base: Base) -> Prepared:
+    """Validates, tokenises and packs the recipe's data, with a live line."""
+    line = StatusLine()
+
+    def progress(stage: str, documents: int, size_bytes: int) -> None:
+        line.update(f"{stage}  {documents} documents  {quantity(size_bytes)}B")
+
+    try:
+        return prepare(recipe, base.folder, progress)
+    finally:
+        line.clear()
+
+
+def submit(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
+    """Runs it to its end, or goes on with the run that is already there.
+
+    Args:
+        submission: What to run.
+        run: Where.
+        recipe_yaml: The recipe as composed, for the run directory.
+
+    Raises:
+        RecipeError: The run's name belongs to a run with another identity.
+        Interrupted, Preempted: Stopped by a signal; committed.
+        CptError: A worker failed.
+    """
+    with run.lease():
+        manifest = run.manifest()
+        if manifest is not None:
+            _refuse_other_identity(run, manifest, submission)
+        if manifest is None or not finished(manifest, submission.plan):
+            _start(run, submission, recipe_yaml, manifest)
+        else:
+            say(f"finished already: {manifest['steps']} steps; a larger train.max_steps or train.max_epochs goes on")
+
+
+def open_run(submission: Submission, member: str | None) -> RunDirectory:
+    """The run's directory: `<run.output>/<run.name>`, and `/<member>` in a sweep."""
+    recipe = submission.recipe
+    if member is not None:
+        name = f"{recipe.run.name or recipe.model.name.replace('_', '-') + '-sweep'}/{member.replace('/', '_')}"
+    else:
+        name = recipe.run.name or rundir.default_name(recipe.model.name, rundir.identity(submission.identity))
+    return RunDirectory(recipe.run.output, name)
+
+
+def heading(submission: Submission, name: str) -> list[str]:
+    """What a person sees first."""
+    recipe, base = submission.recipe, submission.base
+    start = {"random": "random start: pre-training, not CPT", "base": "from its base"}.get(base.origin, f"from {base.origin}")
+    size = quantity(submission.plan.parameters)
+    data = f"{submission.prepared.documents} documents, {quantity(submission.prepared.tokens)} tokens"
+    lines = [f"cpt {importlib.metadata.version('cpt-train')} · {recipe.model.name} ({size}) {start} · {data} · {recipe.train.precision} · {name}"]
+    if recipe.model.note:
+        lines.append(f"note  {recipe.model.note}")
+    return [*lines, *submission.plan.lines(recipe)]
+
+
+def _refuse_other_identity(run: RunDirectory, manifest: dict[str, Any], submission: Submission) -> None:
+    if manifest["identity"] != rundir.identity(submission.identity):
+        raise RecipeError.of(
+            Fault("run.name", run.name, f"is a run with another identity: {difference}", "Give the new run another run.name")
+            for difference in rundir.difference(manifest["identity_parts"], submission.identity)
+        )
+
+
+def finished(manifest: dict[str, Any], plan: Plan) -> bool:
+    """Whether the run has all the steps that the plan asks for."""
+    return manifest["status"] == "completed" and int(manifest["steps"]) >= plan.steps
+
+
+def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest: dict[str, Any] | None) -> None:
+    resume = run.latest_checkpoint(before=submission.plan.steps, warn=say)
+    if resume is not None:
+        say(f"going on from {resume.name}")
+    run.write_recipe(recipe_yaml, submission.recipe.model_dump_json(indent=2))
+    run.write_manifest(_manifest(submission, manifest or {}))
+    options = _train_options(run, submission, resume)
+    job = Job("train", weights_of(submission.base), asdict(options), submission.recipe)
+    try:
+        launch(job, submission.launcher, run.job_folder, submission.plan.layout.world_size, submission.recipe.cluster.nodes)
+    except (Interrupted, Preempted):
+        raise
+    except CptError:
+        run.update_manifest(status="failed")
+        raise
+
+
+def _manifest(submission: Submission, earlier: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a run that starts, or goes on: what was committed stays, what may change on the way is recorded."""
+    recipe, parts = submission.recipe, submission.identity
+    return rundir.new_manifest(
+        identity=rundir.identity(parts),
+        identity_parts=parts,
+        data=submission.prepared.content,
+        versions={name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
+        parent=submission.base.parent,
+    ) | {key: earlier[key] for key in ("steps", "tokens", "checkpoints") if key in earlier} | {
+        "plan": submission.plan.to_json(),
+        "where": {group: recipe.model_dump(mode="json")[group] for group in ("cluster", "parallel", "checkpoint")},
+    }
+
+
+def _train_options(run: RunDirectory, submission: Submission, resume: Path | None) -> TrainOptions:
+    plan, layout = submission.plan, submission.plan.layout
+    return TrainOptions(
+        run=run.location,
+        prepared=submission.prepared.to_json(),
+        total_steps=plan.steps,
+        dp_replicate=layout.dp_replicate,
+        dp_shard=layout.dp_shard,
+        micro_batch=layout.micro_batch,
+        activation_checkpointing=layout.activation_checkpointing,
+        resume=resume and str(resume),
+    )
+
+
+def _without(group: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key not in keys}
+
+
+def launch(job: Job, launcher: Launcher, folder: Path, processes: int, nodes: int = 1) -> Any:
+    """Runs `job` with `launcher` and returns its result.
+
+    Raises:
+        UserError, CptError: What the worker left.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    job.write(path)
+    code = launcher.run(Task((sys.executable, "-m", "cpt.worker", str(path)), processes // nodes, nodes, folder))
+    result, faults, message = read_result(folder)
+    if faults:
+        raise UserError.of(faults)
+    if code in (EXIT_INTERRUPTED, EXIT_PREEMPTED):
+        raise (Interrupted if code == EXIT_INTERRUPTED else Preempted)(message)
+    if code != EXIT_DONE:
+        raise CptError(message or f"a worker ended with exit code {code} and said nothing; its messages are above")
+    return result
+
+
+def weights_of(base: Base) -> Weights:
+    """What a worker needs to know of the base."""
+    return Weights(base.kind, base.folder, base.architecture)
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(text, file=sys.stderr, flush=True)
