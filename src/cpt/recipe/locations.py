@@ -1,0 +1,41 @@
+"""What a path or URL in a recipe may look like. Nothing is opened here."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from cpt.errors import Fault
+
+SCHEMES = ("file", "s3", "gs", "az", "hf")
+USERINFO = re.compile(r"(?<=://)[^/]*@")
+CREDENTIALS = "Give credentials by the usual environment (AWS_PROFILE, AWS_ACCESS_KEY_ID, ...)"
+
+
+def location_fault(where: str, text: str) -> Fault | None:
+    """What is wrong with the location `text` at the key `where`; None if nothing is.
+
+    A location is a local path or glob, a name, or a URL of a known scheme. Chains of file systems (`::`), credentials and control
+    characters have no place in one.
+    """
+    value = USERINFO.sub("***@", text)
+    if not text.strip():
+        return Fault(where, "", "must not be empty", f"Give {where}=PATH or URL")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+        return Fault(where, value, "must not hold control characters or broken UTF-8", "Rename the file")
+    if "::" in text:
+        return Fault(where, value, "must be one location, not a chain of file systems (::)", "Unpack it first, or name the plain file")
+    scheme = _scheme(text)
+    if scheme is not None and scheme not in SCHEMES:
+        return Fault(where, value, f"has a scheme other than {', '.join(SCHEMES)}", "Copy it to a local path or to s3://")
+    if USERINFO.search(text):
+        return Fault(where, value, "must not hold a user name or password", CREDENTIALS)
+    return None
+
+
+def _scheme(text: str) -> str | None:
+    """The scheme as fsspec takes it: all before `://`, and the bare `data:`."""
+    before, separator, _ = text.partition("://")
+    if separator:
+        return before
+    return "data" if text.lower().startswith("data:") else None
