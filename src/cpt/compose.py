@@ -1,7 +1,7 @@
 """The door: what a person types becomes one frozen, checked `Recipe`. The only file that knows Hydra.
 
-Hydra composes the groups (Compose API, its own override grammar); after that there is a plain tree. Nothing is ever instantiated. All faults
-of a command come at once, so overrides are judged here before Hydra, which stops at the first, sees them.
+Hydra composes the groups (Compose API, its own override grammar); after that there is a plain tree. Nothing is ever instantiated. All
+faults of a command come at once, so overrides are judged here before Hydra, which stops at the first, sees them.
 
 `data.train=FILE`, typed while the recipe learns from cpt's own sample, means `data=jsonl`: the source changes and the sample's validation
 sets go, as a person who names a file expects. A `data=` or `data.source=` of their own decides otherwise.
@@ -25,36 +25,25 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType, QuotedString, Quote, Transformer, ValueType
+from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString, ValueType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cpt.errors import Fault, RecipeError
+from cpt.recipe.build import build
 from cpt.recipe.changes import Change, apply, merged
-from cpt.recipe.gate import check_tree, dotted, read_yaml, walk, write_yaml
+from cpt.recipe.file import RecipeFile
+from cpt.recipe.gate import check_tree, dotted, walk, write_yaml
 from cpt.recipe.interpolation import resolve
-from cpt.recipe.library import Library, read_text
+from cpt.recipe.library import Library
 from cpt.recipe.schema import Recipe
-
-try:  # until they land
-    from cpt.recipe.amazon import from_amazon, is_amazon
-    from cpt.recipe.build import build
-except ImportError:
-    import json
-
-    def is_amazon(tree):
-        return False
-
-    def build(tree):
-        return Recipe.model_validate_json(json.dumps(tree)), ()
-
 
 MAX_MEMBERS = 10_000
 """Runs of one grid."""
 _KINDS = {OverrideType.CHANGE: "set", OverrideType.ADD: "add", OverrideType.FORCE_ADD: "force", OverrideType.DEL: "delete"}
 _HYDRA_CURES = {
-    "hydra/launcher": "Use launcher=...",
+    "hydra/launcher": "Use launcher=NAME",
     "hydra/sweeper": "Use -m with comma lists",
     "hydra.run.dir": "Use run.output and run.name",
     "hydra.sweep.dir": "Use run.output and run.name",
@@ -135,22 +124,22 @@ class _Door:
 
     def __init__(self, recipe_file: str | Path | None, config_dir: str | Path | None) -> None:
         self.library = Library.open(Path(config_dir) if config_dir else None)
-        self.file = _read_recipe(Path(recipe_file)) if recipe_file else None
+        self.file = RecipeFile.read(Path(recipe_file)) if recipe_file else None
         self.cache: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def compose(self, texts: tuple[str, ...]) -> Composed:
         choices, changes, faults = self._judge(texts)
-        certain = not faults
         tree = self._start(choices, changes)
-        unknown = apply(tree, changes, self.library.options)
-        certain = certain and all("." in fault.where for fault in unknown)
-        faults += unknown
-        if not certain:
-            raise RecipeError.of(faults)
+        faults += apply(tree, changes, self.library.options)
         try:
-            return self._finish(tree, texts, faults)
+            resolved = _resolved(tree)
+            if all("." in fault.where for fault in faults):  # a recipe whose groups are mistyped is not the one that was meant
+                recipe, warnings = build(resolved)
         except RecipeError as error:
-            raise RecipeError.of(dict.fromkeys([*faults, *error.faults])) from None
+            faults += error.faults
+        if faults:
+            raise RecipeError.of(dict.fromkeys(faults))
+        return Composed(recipe, resolved, write_yaml(tree), texts, warnings)
 
     def members(self, texts: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
         """For each member of the grid: the overrides that vary, and all of them."""
@@ -187,11 +176,13 @@ class _Door:
     def _choice_fault(self, override: Override, text: str) -> Fault | None:
         group, value = override.key_or_group, override.value()
         if override.type is OverrideType.DEL:
-            return Fault(group, text, "a recipe needs each of its groups", "Use logger=[]" if group == "logger" else f"Choose {group}=...")
+            return Fault(
+                group, text, "a recipe needs each of its groups", "Use logger=[]" if group == "logger" else f"Choose {group}=OPTION"
+            )
         if override.type is OverrideType.FORCE_ADD or (override.type is OverrideType.ADD and group in self.library.core_groups):
             return Fault(group, text, "the recipe has this group already", f"Use {text.lstrip('+')}")
         if isinstance(value, list) and group != "logger":
-            return Fault(group, text, "takes one option", f"Use {group}={value[0] if value else '...'}")
+            return Fault(group, text, "takes one option", f"Use {group}={value[0] if value else 'OPTION'}")
         if self.file is not None and group == "experiment":
             return Fault(group, text, "an experiment is a whole recipe and cannot be laid over a recipe file", "Use one of the two")
         for option in value if isinstance(value, list) else [value]:
@@ -200,44 +191,28 @@ class _Door:
         return None
 
     def _start(self, choices: tuple[str, ...], changes: Sequence[Change]) -> dict[str, Any]:
+        """The tree before changes: its groups as chosen, in the order of the schema."""
         tree = self._chosen(choices)
         keys = {change.key for change in changes if change.kind != "delete"}
-        chosen = {choice.lstrip("+").partition("=")[0] for choice in choices}
         from_sample = isinstance(tree.get("data"), dict) and tree["data"].get("source") == "sample"
-        if from_sample and "data.train" in keys and "data.source" not in keys and "data" not in chosen:
+        if from_sample and "data.train" in keys and "data.source" not in keys and "data" not in map(_group, choices):
             tree = self._chosen((*choices, "data=jsonl"))
-        return copy.deepcopy(tree)
+        return copy.deepcopy({key: tree[key] for key in [*Recipe.model_fields, *tree] if key in tree})
 
     def _chosen(self, choices: tuple[str, ...]) -> dict[str, Any]:
         if choices not in self.cache:
-            self.cache[choices] = self._from_file(choices) if self.file else _hydra_tree(choices, self.library)
+            self.cache[choices] = self._from_file(self.file, choices) if self.file else _hydra_tree(choices, self.library)
         return self.cache[choices]
 
-    def _from_file(self, choices: tuple[str, ...]) -> dict[str, Any]:
-        assert self.file is not None
-        chosen = {choice.partition("=")[0] for choice in choices}
-        if not is_amazon(self.file.tree):
+    def _from_file(self, file: RecipeFile, choices: tuple[str, ...]) -> dict[str, Any]:
+        chosen = set(map(_group, choices))
+        if file.implied is None:
             composed = _hydra_tree(choices, self.library) if choices else {}
-            return self.file.tree | {group: composed[group] for group in chosen}
-        partial = from_amazon(self.file.tree, self.file.where)
-        implied = [f"{group}={option}" for group, option in _implied(partial).items() if group not in chosen]
-        kept = {group: values for group, values in partial.items() if group not in chosen}
-        tree: dict[str, Any] = merged(_hydra_tree((*implied, *choices), self.library), kept)
+            return file.tree | {group: composed[group] for group in chosen if group in composed}
+        implied = [f"{group}={option}" for group, option in file.implied.items() if group not in chosen]
+        given = {group: values for group, values in file.tree.items() if group not in chosen}
+        tree: dict[str, Any] = merged(_hydra_tree((*implied, *choices), self.library), given)
         return tree
-
-    def _finish(self, tree: dict[str, Any], texts: tuple[str, ...], faults: list[Fault]) -> Composed:
-        tree = {key: tree[key] for key in [*Recipe.model_fields, *tree] if key in tree}
-        check_tree(tree, "recipe")
-        resolved = resolve(tree, os.environ)
-        check_tree(resolved, "recipe")
-        if missing := [
-            Fault(dotted(path), "", "has no value yet", f"Give {dotted(path)}=...") for path, value in walk(resolved) if value == "???"
-        ]:
-            raise RecipeError.of(missing)
-        recipe, warnings = build(resolved)
-        if faults:
-            raise RecipeError.of(faults)
-        return Composed(recipe, resolved, write_yaml(tree), texts, warnings)
 
     def _axis(self, text: str, faults: list[Fault]) -> list[str]:
         """The overrides that `text` stands for in a grid; its fault is appended to `faults`."""
@@ -263,22 +238,18 @@ class _Door:
             yield from pattern.filter(sorted(self.library.options.get(override.key_or_group, ())))
 
 
-@dataclass(frozen=True)
-class _RecipeFile:
-    where: str
-    tree: dict[str, Any]
+def _group(choice: str) -> str:
+    return choice.lstrip("+").partition("=")[0]
 
 
-def _read_recipe(file: Path) -> _RecipeFile:
-    tree = read_yaml(read_text(file), str(file))
-    check_tree(tree, str(file))
-    return _RecipeFile(str(file), tree)
-
-
-def _implied(partial: dict[str, Any]) -> dict[str, str]:
-    """The options that Amazon's recipe amounts to: its model's preset, and its own data."""
-    options = {"model": partial["model"]["name"]}
-    return options | ({"data": "jsonl"} if partial.get("data", {}).get("train") else {})
+def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
+    """`tree` with its interpolations resolved; the gate is passed before and after."""
+    check_tree(tree, "recipe")
+    resolved = resolve(tree, os.environ)
+    check_tree(resolved, "recipe")
+    if missing := [dotted(path) for path, value in walk(resolved) if value == "???"]:
+        raise RecipeError.of(Fault(key, "", "has no value yet", f"Give {key}=VALUE") for key in missing)
+    return resolved
 
 
 def _hydra_tree(choices: Sequence[str], library: Library) -> dict[str, Any]:
@@ -317,7 +288,7 @@ def _refused(override: Override, text: str) -> Fault | None:
     if re.split(r"[./@]", key)[0] == "hydra":
         return Fault(key, text, "Hydra's own configuration is not open to recipes", _HYDRA_CURES.get(key, "Remove it"))
     if override.package is not None:
-        return Fault(f"{key}@{override.package}", text, "a group's place in the recipe is fixed", f"Use {key}=...")
+        return Fault(f"{key}@{override.package}", text, "a group's place in the recipe is fixed", f"Use {key}=OPTION")
     if override.value_type is ValueType.INTERVAL_SWEEP:
         return _interval_fault(override, text)
     if override.value_type is ValueType.SIMPLE_CHOICE_SWEEP:

@@ -1,7 +1,7 @@
 """The gate that recipe text passes before anything else reads it: recipes are data from strangers.
 
-`read_yaml` judges the text (YAML events first, so that no bomb is ever expanded), `check_tree` the tree it became. Neither executes, opens or
-resolves anything. Float, integer and truth values are those of YAML 1.2, so `1e-5` is a number and `no` a word.
+`read_yaml` judges the text (YAML events first, so that no bomb is ever expanded), `check_tree` the tree it became. Neither executes, opens
+or resolves anything. Numbers and truth values are those of YAML 1.2, so `1e-5` is a number and `no` a word.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Loader(_Parser):  # type: ignore[misc]
 
     yaml_implicit_resolvers = {None: [(tag, re.compile(f"(?:{pattern.pattern})$")) for tag, pattern in _SCALARS.items()]}  # noqa: RUF012
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+    def mapping(self, node: Any) -> dict[str, Any]:
         """The mapping of `node`; a repeated key or one that is no text is refused."""
         seen: set[str] = set()
         for key, _ in node.value:
@@ -47,13 +47,13 @@ class _Loader(_Parser):  # type: ignore[misc]
         return {key.value: self.construct_object(value, deep=True) for key, value in node.value}
 
 
-_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.construct_mapping)
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.mapping)
 
 
 class _Dumper(yaml.SafeDumper):
     """Quotes what a reader of YAML 1.1 or 1.2 could take for something else than text."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         """Writes equal objects out twice: what is written here must pass the gate again."""
         return True
 
@@ -118,7 +118,8 @@ def dotted(path: tuple[Any, ...]) -> str:
 def _event_faults(text: str, where: str) -> Iterator[Fault]:
     depth = nodes = 0
     deadline = time.monotonic() + MAX_SECONDS
-    for event in yaml.parse(text, Loader=_Parser):
+    events: Iterator[Any] = yaml.parse(text, Loader=_Parser)
+    for event in events:
         here = f"{where}:{event.start_mark.line + 1}"
         if isinstance(event, yaml.AliasEvent):
             yield Fault(here, f"*{event.anchor}", "aliases are not allowed in a recipe", "Write the value out")

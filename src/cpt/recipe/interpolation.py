@@ -109,5 +109,6 @@ class _Resolver:
             return self.fault(where, f"${{{body}}}", f"{body} is not a single value", "Refer to one value")
         return self.text(node, body) if isinstance(node, str) and "${" in node else node
 
-    def fault(self, where: str, value: str, rule: str, cure: str = "") -> None:
-        self.faults.append(Fault(where, value, rule, cure))
+    def fault(self, where: str, value: str, rule: str, cure: str = "") -> Any:
+        """Notes a fault; the value of what cannot be resolved is null."""
+        return self.faults.append(Fault(where, value, rule, cure))

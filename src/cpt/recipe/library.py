@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from cpt.errors import Fault, RecipeError
 from cpt.recipe import interpolation
 from cpt.recipe.changes import did_you_mean
-from cpt.recipe.gate import MAX_BYTES, check_tree, read_yaml, walk
+from cpt.recipe.file import read_text
+from cpt.recipe.gate import check_tree, read_yaml, walk
 
 MAX_FILES = 1_000
 PLUGIN_PACKAGES = {
@@ -45,7 +47,7 @@ class Shelf:
     def files(self) -> Iterator[Path]:
         """Every YAML file, in order."""
         for folder, subfolders, names in os.walk(self.root, followlinks=True):
-            subfolders[:] = sorted(name for name in subfolders if name[0] not in "._" or name == "_")
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
             yield from (Path(folder, name) for name in sorted(names) if name.endswith(".yaml"))
 
 
@@ -63,8 +65,7 @@ class Library:
         Raises:
             RecipeError: An option stands in two places, or a file of `config_dir` does not pass the gate; all of them.
         """
-        core = Path(next(iter(_search_locations("cpt.conf"))))
-        shelves = [Shelf("cpt-train", core), *_package_shelves()]
+        shelves = [Shelf("cpt-train", Path(str(files("cpt.conf")))), *_package_shelves()]
         if config_dir is not None:
             shelves.append(_user_shelf(config_dir))
         places: dict[str, list[Shelf]] = {}
@@ -112,20 +113,19 @@ def _duplicate(name: str, shelves: list[Shelf]) -> Fault:
     return Fault(name, "", f"is offered twice: by {owners}", "Rename one of them")
 
 
-def _search_locations(module: str) -> list[str]:
-    """The folders of a package, found without importing a plugin's code: only the top-level package is looked up, the rest are folders."""
+def _package_folders(module: str) -> list[Path]:
+    """The folders of a package, found without running its code: the top-level package is looked up, the rest of the name are folders."""
     top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top if top != "cpt" else module)
-    locations = list(spec.submodule_search_locations or ()) if spec else []
-    return locations if top == "cpt" else [str(Path(location, *rest)) for location in locations]
+    spec = importlib.util.find_spec(top)
+    return [Path(location, *rest) for location in spec.submodule_search_locations or ()] if spec else []
 
 
 def _package_shelves() -> Iterator[Shelf]:
     for entry in sorted(entry_points(group="cpt.recipes"), key=lambda entry: entry.name):
         owner = entry.dist.name if entry.dist else entry.name
-        folders = [Path(location) for location in _search_locations(entry.value.partition(":")[0])]
-        if not folders or not folders[0].is_dir():
-            raise RecipeError(Fault(owner, entry.value, "its entry point in cpt.recipes leads to no folder", f"pip uninstall {owner}"))
+        folders = [folder for folder in _package_folders(entry.module) if folder.is_dir()]
+        if not folders:
+            raise RecipeError(Fault(owner, entry.value, "its entry point in cpt.recipes leads to no folder", f"Reinstall {owner}"))
         yield Shelf(owner, folders[0])
 
 
@@ -137,6 +137,8 @@ def _user_shelf(config_dir: Path) -> Shelf:
     for number, file in enumerate(shelf.files()):
         if number >= MAX_FILES:
             raise RecipeError(Fault("--config-dir", str(config_dir), f"holds more than {MAX_FILES:,} YAML files"))
+        if file.is_relative_to(shelf.root / "hydra"):
+            faults.append(Fault(str(file), "", "Hydra's own configuration is not open to recipes", "Remove it"))
         faults += _file_faults(file)
     if faults:
         raise RecipeError.of(faults)
@@ -163,18 +165,3 @@ def _defaults_faults(tree: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 yield text, "Hydra's own configuration is not open to recipes"
             elif ".." in text or "://" in text or "${" in text:
                 yield text, "a defaults list names options, never paths, URLs or interpolations"
-
-
-def read_text(file: Path) -> str:
-    """The text of a recipe file.
-
-    Raises:
-        RecipeError: It cannot be read, is too large or is not UTF-8.
-    """
-    try:
-        with file.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1).decode()
-    except UnicodeDecodeError:
-        raise RecipeError(Fault(str(file), "", "a recipe is UTF-8 text", "Save the file as UTF-8")) from None
-    except OSError as error:
-        raise RecipeError(Fault(str(file), "", error.strerror or "cannot be read", "Name a recipe file that exists")) from None

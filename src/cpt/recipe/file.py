@@ -1,0 +1,55 @@
+"""A recipe file to start from: ours (a whole tree) or Amazon's (values that are laid over its model's preset)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cpt.errors import Fault, RecipeError
+from cpt.recipe.gate import MAX_BYTES, check_tree, read_yaml
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """What a file gives.
+
+    Args:
+        tree: Ours: the whole tree. Amazon's: what it gives, in our keys.
+        implied: Amazon's only: the options, by group, that its values are laid over.
+    """
+
+    tree: dict[str, Any]
+    implied: dict[str, str] | None
+
+    @classmethod
+    def read(cls, file: Path) -> RecipeFile:
+        """The recipe in `file`.
+
+        Raises:
+            RecipeError: It cannot be read, does not pass the gate, or holds a key of Amazon's that is unknown here.
+        """
+        from cpt.recipe.amazon import from_amazon, is_amazon
+
+        tree = read_yaml(read_text(file), str(file))
+        check_tree(tree, str(file))
+        if not is_amazon(tree):
+            return cls(tree, None)
+        given = from_amazon(tree, str(file))
+        own_data = {"data": "jsonl"} if given.get("data", {}).get("train") else {}
+        return cls(given, {"model": given["model"]["name"]} | own_data)
+
+
+def read_text(file: Path) -> str:
+    """The text of a recipe file; at most a little more than the gate takes is read.
+
+    Raises:
+        RecipeError: It cannot be read or is not UTF-8.
+    """
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_BYTES + 4).decode()
+    except UnicodeDecodeError:
+        raise RecipeError(Fault(str(file), "", "a recipe is UTF-8 text", "Save the file as UTF-8")) from None
+    except OSError as error:
+        raise RecipeError(Fault(str(file), "", error.strerror or "cannot be read", "Name a recipe file that exists")) from None
