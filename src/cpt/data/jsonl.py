@@ -7,24 +7,22 @@ a blank line, a key that occurs twice, NaN and half a surrogate pair are faults.
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO
-
-import msgspec
+from typing import Any
 
 from cpt import storage
-from cpt.data.faulty_line import LONGEST_LINE_BYTES, LineFault, diagnose
+from cpt.data.faulty_line import LineFault
+from cpt.data.fix import EXTENSION, FixReport, fix
+from cpt.data.lines import HashedReader, scan
 from cpt.data.progress import Progress, silent
 from cpt.errors import DataError, Fault, UserError
 
-EXTENSION = ".jsonl"
+__all__ = ["EXTENSION", "FileFault", "FileReport", "FixReport", "Report", "fix", "read_texts", "validate"]
+
 REPORTED_FAULTS = 1_000
 SHOWN_FAULTS = 20
-BUFFER_BYTES = 1 << 20
 PROGRESS_EVERY_LINES = 10_000
 
 
@@ -139,7 +137,7 @@ class _Tally:
             return self.add([FileFault(file, None, None, reason, cure)])
         documents = 0
         with storage.open_binary(file) as stream:
-            hashed = _HashedReader(stream)
+            hashed = HashedReader(stream)
             for number, offset, found in scan(hashed):
                 if isinstance(found, LineFault):
                     self.add([FileFault(file, number, offset, found.reason, found.cure)])
@@ -149,7 +147,7 @@ class _Tally:
                     self.progress("validate", self.documents + documents, self.size_bytes + hashed.size_bytes)
         if hashed.size_bytes == 0:
             self.add([FileFault(file, None, None, "is empty", "Name a file that holds documents")])
-        self.files.append(FileReport(file, documents, hashed.size_bytes, hashed.digest.hexdigest()))
+        self.files.append(FileReport(file, documents, hashed.size_bytes, hashed.sha256))
         self.documents, self.size_bytes = self.documents + documents, self.size_bytes + hashed.size_bytes
         return self.progress("validate", self.documents, self.size_bytes)
 
@@ -168,57 +166,6 @@ class _Tally:
                 self.faults.append(fault)
 
 
-class _HashedReader(io.RawIOBase):
-    """A binary stream that is hashed while it is read."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream, self.digest, self.size_bytes = stream, hashlib.sha256(), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self.stream.read(len(buffer))
-        buffer[: len(chunk)] = chunk
-        self.digest.update(chunk)
-        self.size_bytes += len(chunk)
-        return len(chunk)
-
-
-class Document(msgspec.Struct, forbid_unknown_fields=True):
-    """A valid line."""
-
-    text: str
-
-
-def scan(stream: _HashedReader) -> Iterator[tuple[int, int, str | LineFault]]:
-    """Each line of `stream`: its number from 1, the byte it begins at, and its text or its fault."""
-    lines = io.BufferedReader(stream, BUFFER_BYTES)
-    number = offset = 0
-    while line := lines.readline(LONGEST_LINE_BYTES + 1):
-        number += 1
-        yield number, offset, text_of(line)
-        offset += len(line)
-        while len(line) > LONGEST_LINE_BYTES and not line.endswith(b"\n"):
-            line = lines.readline(LONGEST_LINE_BYTES + 1) or b"\n"
-            offset += len(line)
-
-
-def text_of(line: bytes) -> str | LineFault:
-    """The text of a line, or what is wrong with it."""
-    unescaped_quotes = line.count(b'"') - line.count(b'\\"')
-    if unescaped_quotes == _QUOTES_OF_ONE_FIELD and len(line) <= LONGEST_LINE_BYTES:
-        try:
-            return _decode(line).text
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            pass
-    return diagnose(line)
-
-
-_decode = msgspec.json.Decoder(Document).decode
-_QUOTES_OF_ONE_FIELD = 4  # so no key occurs twice, which msgspec would not say; a text that ends in a backslash counts fewer
-
-
 def read_texts(location: str, sha256: str | None = None) -> Iterator[str]:
     """The texts of the file at `location`.
 
@@ -230,10 +177,10 @@ def read_texts(location: str, sha256: str | None = None) -> Iterator[str]:
         DataError: A line is invalid, or the file has changed.
     """
     with storage.open_binary(location) as stream:
-        hashed = _HashedReader(stream)
+        hashed = HashedReader(stream)
         for number, offset, found in scan(hashed):
             if isinstance(found, LineFault):
                 raise DataError(FileFault(location, number, offset, found.reason, found.cure).to_fault())
             yield found
-    if sha256 not in (None, hashed.digest.hexdigest()):
+    if sha256 not in (None, hashed.sha256):
         raise DataError(location, "", "has changed since it was validated", "Run the same command again when nothing writes to it")
