@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from cpt.recipe.architecture import Architecture
-
 CALL_COST = 256 * 256
 """Attention scores that a CPU computes under a mask in the time that one more kernel call takes (measured: dev/benchmarks)."""
 
@@ -106,27 +104,29 @@ def _spans(documents_BT: Tensor) -> tuple[tuple[int, int, int], ...]:
 
 
 class KeyValueCache:
-    """Rotated keys and values of the tokens already seen, for generation; all memory is taken at once.
+    """Rotated keys and values of the tokens already seen, for generation; each layer takes its memory once, when it first sees a token.
 
     Args:
-        architecture: The decoder's shape.
-        batch: Rows B.
         capacity: Tokens that fit.
-        device: Where the decoder is.
-        dtype: The decoder's compute type.
     """
 
-    def __init__(self, architecture: Architecture, batch: int, capacity: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (architecture.layers, 2, batch, architecture.kv_heads, capacity, architecture.head_width)
-        self._store = torch.empty(shape, device=device, dtype=dtype)
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.length = 0
-        """Tokens held, the same in every layer."""
+        """Tokens held, the same in every layer between two forward passes."""
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def extend(self, layer: int, k_BJTK: Tensor, v_BJTK: Tensor) -> tuple[Tensor, Tensor]:
         """Stores a layer's new keys and values behind the `length` held, and returns all of that layer's."""
         end = self.length + k_BJTK.shape[2]
-        assert end <= self._store.shape[4], "the cache is full"
-        keys, values = self._store[layer, :, :, :, :end]
-        keys[:, :, self.length :] = k_BJTK
-        values[:, :, self.length :] = v_BJTK
-        return keys, values
+        assert end <= self.capacity, "the cache is full"
+        if layer not in self._layers:
+            batch, heads, _, width = k_BJTK.shape
+            self._layers[layer] = (
+                k_BJTK.new_empty(batch, heads, self.capacity, width),
+                v_BJTK.new_empty(batch, heads, self.capacity, width),
+            )
+        keys, values = self._layers[layer]
+        keys[:, :, self.length : end] = k_BJTK
+        values[:, :, self.length : end] = v_BJTK
+        return keys[:, :, :end], values[:, :, :end]

@@ -182,7 +182,8 @@ class Decoder(nn.Module):
             cache: Earlier tokens' keys and values; extended by these. Only without `documents_BT`.
 
         Returns:
-            With labels: nats, fp32 [B, T], 0 where the label is -100. Without: logits [B, T, V].
+            With labels: nats, fp32 [B, T], 0 where the label is -100. Without: logits [B, T, V]; with a cache those of the last token
+            alone, [B, 1, V].
         """
         assert cache is None or documents_BT is None, "a cache holds one document a row"
         past = cache.length if cache is not None else 0
@@ -194,6 +195,7 @@ class Decoder(nn.Module):
             x_BTD = block(x_BTD, context)
         if cache is not None:
             cache.length += tokens_BT.shape[1]
+            x_BTD = x_BTD[:, -1:]
         x_BTD = self.model.norm(x_BTD)
         return F.linear(x_BTD, self._output_weight) if labels_BT is None else token_losses(x_BTD, self._output_weight, labels_BT)
 
