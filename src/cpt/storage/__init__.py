@@ -1,0 +1,51 @@
+"""Files at local paths and URLs alike; what is saved is written beside, hashed, and published by one atomic act.
+
+A location is a local path or a URL of the schemes file, s3, gs, az and hf. Whatever the file system raises comes as `StorageError`.
+"""
+
+from cpt.storage.commit import commit, committed_folder, verify_folder
+from cpt.storage.files import (
+    MARKER,
+    download,
+    exists,
+    expand,
+    fetch,
+    list_names,
+    open_binary,
+    publish_file,
+    publish_folder,
+    read_bytes,
+    remove,
+    sha256_file,
+    write_bytes,
+)
+from cpt.storage.lease import Lease, lease
+from cpt.storage.location import SCHEMES, base_name, cache_folder, check_location, is_url, join, local_path
+
+__all__ = [
+    "MARKER",
+    "SCHEMES",
+    "Lease",
+    "base_name",
+    "cache_folder",
+    "check_location",
+    "commit",
+    "committed_folder",
+    "download",
+    "exists",
+    "expand",
+    "fetch",
+    "is_url",
+    "join",
+    "lease",
+    "list_names",
+    "local_path",
+    "open_binary",
+    "publish_file",
+    "publish_folder",
+    "read_bytes",
+    "remove",
+    "sha256_file",
+    "verify_folder",
+    "write_bytes",
+]
