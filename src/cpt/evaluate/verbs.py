@@ -17,6 +17,7 @@ from cpt.evaluate.perplexity import document_losses
 from cpt.job import Job, Weights
 from cpt.model import checkpoint, hf
 from cpt.model.decoder import Decoder
+from cpt.model.generate import Sampling
 from cpt.model.generate import generate as continue_ids
 
 
@@ -57,8 +58,7 @@ def generate(job: Job) -> str:
         tokenizer.encode(options["prompt"]),
         options["max_tokens"],
         eos_id=tokenizer.eos_id,
-        greedy=options["greedy"],
-        seed=options["seed"],
+        sampling=None if options["greedy"] else Sampling(seed=options["seed"]),
     )
     return tokenizer.decode(ids)
 

@@ -53,7 +53,7 @@ class Recorder:
         """Lets the model continue the prompt, greedily, and keeps the text."""
         if self.sample_tokens == 0:
             return
-        ids = generate(module.decoder, self.prompt, self.sample_tokens, eos_id=self.tokenizer.eos_id, greedy=True)
+        ids = generate(module.decoder, self.prompt, self.sample_tokens, eos_id=self.tokenizer.eos_id)
         if self.rank != 0:
             return
         sample = {"step": number, "name": name, "prompt": self.tokenizer.decode(self.prompt), "text": self.tokenizer.decode(ids)}
