@@ -47,18 +47,18 @@ def diagnose(line: bytes) -> str | LineFault:
         return LineFault("byte order mark", "begins with a byte order mark", "Save the file as UTF-8 without one", text)
     if not line.strip(b" \t\r\n"):
         return LineFault("blank line", "is blank", "Remove the line")
-    return _decode(line)
+    return _decode(line.rstrip(b"\r\n"))
 
 
 def _decode(line: bytes) -> str | LineFault:
     try:
         parsed = json.loads(line.decode(), object_pairs_hook=_Members, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
-        encoding = "is UTF-16" if line.startswith(UTF_16_MARKS) else f"is not UTF-8 at byte {error.start + 1}"
-        return LineFault("not UTF-8", f"{encoding} of the line", "Save the file as UTF-8")
+        encoding = "is UTF-16" if line.startswith(UTF_16_MARKS) else f"is not UTF-8 at byte {error.start + 1} of the line"
+        return LineFault("not UTF-8", encoding, "Save the file as UTF-8")
     except json.JSONDecodeError as error:
         return LineFault(
-            "not JSON", f"is not valid JSON: {error.msg} at column {error.colno}", 'Write one object on each line: {"text": "..."}'
+            "not JSON", f"is not valid JSON: {error.msg}, column {error.colno}", 'Write one object on each line: {"text": "..."}'
         )
     except (ValueError, RecursionError) as error:
         return LineFault("not JSON", f"is not valid JSON: {one_line(error)}", EXAMPLE)

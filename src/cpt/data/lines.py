@@ -51,7 +51,7 @@ class HashedReader(io.RawIOBase):
 
 
 def scan(stream: HashedReader) -> Iterator[tuple[int, int, str | LineFault]]:
-    """Each line of `stream`: its number from 1, the byte it begins at, and its text or its fault. Memory is bounded by the longest line."""
+    """Each line of `stream`: its number from 1, the byte it begins at, and its text or its fault; bounded memory."""
     lines = io.BufferedReader(stream, BUFFER_BYTES)
     number = offset = 0
     while line := lines.readline(LONGEST_LINE_BYTES + 1):
@@ -66,8 +66,8 @@ def scan(stream: HashedReader) -> Iterator[tuple[int, int, str | LineFault]]:
 def text_of(line: bytes) -> str | LineFault:
     """The text of a line, or what is wrong with it.
 
-    msgspec takes the last of two `text` without a word, so a line that may have two goes the slow way: one with eight quotes or more, unless
-    all but four of them have a backslash before them.
+    msgspec takes the last of two `text` without a word, so a line that may have two goes the slow way: one with eight quotes or more,
+    unless all but four of them have a backslash before them.
     """
     quotes = line.count(b'"')
     is_one_field = quotes < QUOTES_OF_TWO_FIELDS or quotes - line.count(b'\\"') == QUOTES_OF_ONE_FIELD

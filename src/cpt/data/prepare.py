@@ -140,12 +140,12 @@ def split(train: TokenStore, validation: Mapping[str, TokenStore]) -> tuple[Docu
     """
     documents = train.everything()
     sets = {name: store.everything() for name, store in validation.items()}
-    if not sets:
+    if not sets and len(documents):
         documents, sets[HELD_OUT] = hold_out(documents)
     short = [name for name, part in {"train": documents, **sets}.items() if part.predicted == 0]
+    cure = "Add documents, or name data.validation" if HELD_OUT in sets else "Add text"
     if short:
-        cure = "Add documents, or name data.validation" if HELD_OUT in sets else "Add text"
-        raise DataError.of(Fault(f"data, {name} set", "", "has no token to predict", cure) for name in short)
+        raise DataError.of(Fault(f"data ({name})", "", "holds no token to predict", cure) for name in short)
     return documents, sets
 
 
@@ -247,5 +247,5 @@ def _validated(source: DataSource, locations: Mapping[str, tuple[str, ...]]) -> 
 
 
 def _documents(source: DataSource, locations: tuple[str, ...]) -> Iterator[str]:
-    """The texts, asked for only when the store has to be built."""
+    """The texts; the source is asked only if the store has to be built."""
     yield from source.documents(locations)

@@ -180,8 +180,8 @@ def _write(folder: Path, documents: Iterable[str], fingerprint: str, tokenizer: 
         tokens, offsets, sizes, digests = (stack.enter_context((folder / name).open("wb")) for name in FILES)
         offsets.write(np.zeros(1, dtype=np.int64).tobytes())
         for texts in _batches(documents):
+            raw = [_utf8(text) for text in texts]
             encoded = tokenizer.encode_documents(texts)
-            raw = [text.encode() for text in texts]
             ends = total_tokens + np.cumsum([len(ids) for ids in encoded])
             tokens.write(np.concatenate(encoded).astype(dtype).tobytes())
             offsets.write(ends.astype(np.int64).tobytes())
@@ -197,6 +197,13 @@ def _write(folder: Path, documents: Iterable[str], fingerprint: str, tokenizer: 
 def text_digest(text: bytes) -> bytes:
     """What the store keeps of a text's identity: the first 16 bytes of the SHA-256 of its UTF-8."""
     return hashlib.sha256(text).digest()[:DIGEST_BYTES]
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError("data", text[error.start : error.end], "half a surrogate pair is no text", "Mend the data source") from None
 
 
 def _batches(documents: Iterable[str]) -> Iterator[list[str]]:

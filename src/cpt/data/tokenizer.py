@@ -66,8 +66,7 @@ class TextTokenizer:
 
     def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.uint32]]:
         """The ids of each text as a document: BOS (where there is one), text, EOS. Uses all cores for many texts."""
-        begin = [] if self.bos_id is None else [self.bos_id]
-        return [np.concatenate([begin, ids, [self.eos_id]]).astype(np.uint32) for ids in self._encode(texts)]
+        return [self._framed(ids) for ids in self._encode(texts)]
 
     def encode(self, text: str) -> list[int]:
         """The ids of a prompt: BOS (where there is one) and text, without EOS."""
@@ -89,6 +88,13 @@ class TextTokenizer:
         written = {**self.companions, "tokenizer.json": self.definition, "tokenizer_config.json": json.dumps(config, indent=2) + "\n"}
         for name, text in written.items():
             (folder / name).write_text(text, encoding="utf-8")
+
+    def _framed(self, ids: Sequence[int]) -> NDArray[np.uint32]:
+        begin = 0 if self.bos_id is None else 1
+        document = np.full(begin + len(ids) + 1, self.eos_id, dtype=np.uint32)
+        document[:begin] = self.bos_id or 0
+        document[begin:-1] = ids
+        return document
 
     def _encode(self, texts: Sequence[str]) -> list[Sequence[int]]:
         if self._is_bytes:
