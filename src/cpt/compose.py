@@ -10,9 +10,7 @@ sets go, as a person who names a file expects. A `data=` or `data.source=` of th
 from __future__ import annotations
 
 import copy
-import hashlib
 import itertools
-import math
 import os
 import re
 import shlex
@@ -29,8 +27,10 @@ from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from cpt.errors import Fault, RecipeError
+from cpt.recipe import grid
 from cpt.recipe.build import build
 from cpt.recipe.changes import Change, apply, merged
 from cpt.recipe.file import RecipeFile
@@ -39,8 +39,6 @@ from cpt.recipe.interpolation import resolve
 from cpt.recipe.library import Library
 from cpt.recipe.schema import Recipe
 
-MAX_MEMBERS = 10_000
-"""Runs of one grid."""
 _KINDS = {OverrideType.CHANGE: "set", OverrideType.ADD: "add", OverrideType.FORCE_ADD: "force", OverrideType.DEL: "delete"}
 _HYDRA_CURES = {
     "hydra/launcher": "Use launcher=NAME",
@@ -90,8 +88,7 @@ def compose_grid(
 ) -> list[tuple[str, Composed]]:
     """Every member of the grid that comma lists, `choice()`, `range()` and `glob()` span, the last one varying fastest.
 
-    Each is named by the overrides that vary, joined by commas, as a folder's name: other characters than letters, digits and `._=,+-` are
-    replaced by `_`, and a name that would be long or not unique ends in a hash.
+    Each is named by the overrides that vary, joined by commas, fit for a folder's name.
 
     Raises:
         RecipeError: Every fault of every member, each once; more than 10,000 members.
@@ -99,7 +96,7 @@ def compose_grid(
     door = _Door(recipe_file, config_dir)
     members: list[tuple[str, Composed]] = []
     faults: dict[Fault, None] = {}
-    for label, texts in _labelled(door.members(overrides)):
+    for label, texts in grid.members(door.axes(overrides)):
         try:
             members.append((label, door.compose(texts)))
         except RecipeError as error:
@@ -141,18 +138,13 @@ class _Door:
             raise RecipeError.of(dict.fromkeys(faults))
         return Composed(recipe, resolved, write_yaml(tree), texts, warnings)
 
-    def members(self, texts: Sequence[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """For each member of the grid: the overrides that vary, and all of them."""
+    def axes(self, texts: Sequence[str]) -> list[list[str]]:
+        """For each override of a grid, the overrides that it stands for."""
         faults: list[Fault] = []
         axes = [self._axis(text, faults) for text in texts]
         if faults:
             raise RecipeError.of(faults)
-        if math.prod(map(len, axes)) > MAX_MEMBERS:
-            raise RecipeError(
-                Fault("-m", f"{math.prod(map(len, axes)):,}", f"a grid has at most {MAX_MEMBERS:,} members", "Sweep over fewer")
-            )
-        for member in itertools.product(*axes):
-            yield tuple(text for text, axis in zip(member, axes, strict=True) if len(axis) > 1), member
+        return axes
 
     def _judge(self, texts: Sequence[str]) -> tuple[tuple[str, ...], list[Change], list[Fault]]:
         """Splits overrides into choices of groups and changes of values; those at fault are left out."""
@@ -176,9 +168,7 @@ class _Door:
     def _choice_fault(self, override: Override, text: str) -> Fault | None:
         group, value = override.key_or_group, override.value()
         if override.type is OverrideType.DEL:
-            return Fault(
-                group, text, "a recipe needs each of its groups", "Use logger=[]" if group == "logger" else f"Choose {group}=OPTION"
-            )
+            return Fault(group, text, "a recipe needs each of its groups", f"Use {group}={'[]' if group == 'logger' else 'OPTION'}")
         if override.type is OverrideType.FORCE_ADD or (override.type is OverrideType.ADD and group in self.library.core_groups):
             return Fault(group, text, "the recipe has this group already", f"Use {text.lstrip('+')}")
         if isinstance(value, list) and group != "logger":
@@ -225,7 +215,7 @@ class _Door:
             faults.append(_interval_fault(override, text))
         else:
             key = text.partition("=")[0]
-            axis = [f"{key}={value}" for value in itertools.islice(self._values(override), MAX_MEMBERS + 1)]
+            axis = [f"{key}={value}" for value in itertools.islice(self._values(override), grid.MAX_MEMBERS + 1)]
             if not axis:
                 faults.append(Fault(override.key_or_group, text, "stands for nothing", "Name what there is"))
             return axis
@@ -259,7 +249,7 @@ def _hydra_tree(choices: Sequence[str], library: Library) -> dict[str, Any]:
         with initialize_config_module("cpt.conf", job_name="cpt", version_base="1.3"):
             composed = hydra_compose("train", [*choices, f"hydra.searchpath=[{','.join(further)}]"])
         tree = OmegaConf.to_container(composed, resolve=False)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         message = " ".join(str(error.__cause__ or error).split())
         raise RecipeError(Fault("recipe", " ".join(choices), f"Hydra cannot compose it: {message}", "Mend the file it names")) from None
     assert isinstance(tree, dict)
@@ -302,14 +292,3 @@ def _refused(override: Override, text: str) -> Fault | None:
 def _interval_fault(override: Override, text: str) -> Fault:
     rule = "an interval needs a random or Optuna sweeper, and none is installed"
     return Fault(override.key_or_group, text, rule, "Use -m with choice(...) or range(...)")
-
-
-def _labelled(members: Iterator[tuple[tuple[str, ...], tuple[str, ...]]]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    taken: set[str] = set()
-    for varying, texts in members:
-        exact = ",".join(varying)
-        label = re.sub(r"[^\w.=,+-]", "_", exact, flags=re.ASCII)
-        if len(label) > 150 or label in taken:
-            label = f"{label[:140]}-{hashlib.sha256(exact.encode()).hexdigest()[:8]}"
-        taken.add(label)
-        yield label, texts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cpt.errors import Fault, RecipeError
+from cpt.recipe.amazon import from_amazon, is_amazon
 from cpt.recipe.gate import MAX_BYTES, check_tree, read_yaml
 
 
@@ -29,15 +30,12 @@ class RecipeFile:
         Raises:
             RecipeError: It cannot be read, does not pass the gate, or holds a key of Amazon's that is unknown here.
         """
-        from cpt.recipe.amazon import from_amazon, is_amazon
-
         tree = read_yaml(read_text(file), str(file))
         check_tree(tree, str(file))
         if not is_amazon(tree):
             return cls(tree, None)
         given = from_amazon(tree, str(file))
-        own_data = {"data": "jsonl"} if given.get("data", {}).get("train") else {}
-        return cls(given, {"model": given["model"]["name"]} | own_data)
+        return cls(given, {"model": given["model"]["name"], "cluster": given["cluster"]["name"], "data": given["data"]["source"]})
 
 
 def read_text(file: Path) -> str:
