@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from cpt.errors import Fault, RecipeError
 from cpt.recipe import rules
+from cpt.recipe.changes import did_you_mean
 from cpt.recipe.schema import Recipe
 
 Path = tuple[str, ...]
@@ -51,13 +51,6 @@ def keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
             yield prefix + name
         else:
             yield from keys(inner, f"{prefix}{name}.")
-
-
-def suggest(key: str, candidates: Sequence[str]) -> str:
-    """The cure of a mistyped name: the nearest of `candidates`, or all of them where they are few."""
-    if near := difflib.get_close_matches(key, candidates, n=1, cutoff=0.6):
-        return f"Did you mean {near[0]}?"
-    return f"Use {' or '.join(candidates)}" if 0 < len(candidates) <= 4 else ""
 
 
 def _typed(tree: Mapping[str, Any]) -> tuple[Recipe | None, dict[str, Fault]]:
@@ -168,13 +161,9 @@ def _suggest_key(path: Path) -> str:
     """The nearest sibling, else the key of that name in another group."""
     *parents, name = path
     model = _model(_annotation(tuple(parents)))
-    siblings = list(model.model_fields) if model else []
-    elsewhere = [key for key in keys() if key.rpartition(".")[2] == name]
-    if near := difflib.get_close_matches(name, siblings, n=1, cutoff=0.6):
-        return f"Did you mean {'.'.join([*parents, near[0]])}?"
-    if elsewhere:
-        return f"Did you mean {' or '.join(elsewhere)}?"
-    return f"Here stand {', '.join(siblings)}"
+    siblings = [".".join([*parents, sibling]) for sibling in (model.model_fields if model else ())]
+    near = did_you_mean(".".join(path), siblings) or did_you_mean(name, list(keys()))
+    return f"Did you mean {near}?" if near else f"Here stand {', '.join(sibling.rpartition('.')[2] for sibling in siblings)}"
 
 
 def _shown(value: Any) -> str:

@@ -96,6 +96,8 @@ class ModelClass:
     """Amazon's model type."""
     base: str | None = None
     """Where Amazon's engine starts from."""
+    nodes: int = 0
+    """Nodes of Amazon's own recipe."""
     ships_weights: bool = False
 
 
@@ -111,7 +113,7 @@ def amazon_models() -> Mapping[str, ModelClass]:
 
 def model_class(name: str | None, type_: str | None) -> ModelClass:
     """Whose limits bind: the preset's, else those of the Amazon type that a preset of the user's own claims, else the open models'."""
-    if name in models():
+    if name is not None and name in models():
         return models()[name]
     return next((model for model in amazon_models().values() if model.type == type_), models()["open"])
 

@@ -13,12 +13,15 @@ from typing import Any
 
 from cpt.errors import Fault
 from cpt.recipe import limits
+from cpt.recipe.amazon_layout import is_share, layout_of, leaves
+from cpt.recipe.changes import did_you_mean
 from cpt.recipe.limits import ModelClass
 from cpt.recipe.locations import location_fault
 
 AMAZON_WEIGHTS = re.compile(r"nova-[a-z0-9-]+/(prod|pretraining-[\w-]+)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 BUILT_IN_SOURCES = ("jsonl", "sample")
+MLFLOW_NAMES = ("run.mlflow_experiment_name", "run.mlflow_run_name")
 AXES = ("dp_replicate", "dp_shard")
 
 
@@ -218,6 +221,26 @@ def _names_are_names(tree: Tree) -> Iterator[Fault]:
                 yield Fault(f"{group}.{name}", "", f"must be named by letters, digits, dashes, dots and underscores: it names a {role}")
 
 
+def _amazons_keys_are_known(tree: Tree) -> Iterator[Fault]:
+    given = tree.value("amazon")
+    layout = layout_of(tree.model.type)
+    for key, value in leaves(given, layout.carried) if isinstance(given, Mapping) else ():
+        where = f"amazon.{key}"
+        if key in layout.fixed:
+            yield Fault(
+                where, str(value), f"must be {layout.fixed[key]} in a recipe for continued pre-training", f"Use {layout.fixed[key]}"
+            )
+        elif key in layout.ours and not is_share(key, value):
+            yield Fault(where, str(value), "has a counterpart here", f"Use {layout.ours[key]}")
+        elif key in MLFLOW_NAMES and not value:
+            yield Fault(where, str(value or ""), "must not be empty", "Name it, or leave the key out")
+        elif key not in layout.carried:
+            near = did_you_mean(key, [*layout.order, *layout.carried])
+            yield Fault(
+                where, str(value), "is not a key of Amazon's recipe for this model", f"Did you mean {near}?" if near else "Remove it"
+            )
+
+
 RULES = (
     _type_is_the_presets,
     _weights_can_be_had,
@@ -231,4 +254,5 @@ RULES = (
     _data_is_named,
     _tokenizer_is_named,
     _names_are_names,
+    _amazons_keys_are_known,
 )
