@@ -28,12 +28,28 @@ SWITCHES = {"shell", "trust_remote_code", "allow_pickle"}
 def forbidden(source: str) -> list[str]:
     """What stands in `source` that must not."""
     tree = ast.parse(source)
-    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
-    safe_loaders = {node.name for node in classes if any("Safe" in ast.unparse(base) for base in node.bases)}
-    return [fault for node in ast.walk(tree) for fault in faults(node, safe_loaders)]
+    loaders = safe_loaders(tree)
+    return [fault for node in ast.walk(tree) for fault in faults(node, loaders)]
 
 
-def faults(node: ast.AST, safe_loaders: set[str]) -> Iterator[str]:
+def safe_loaders(tree: ast.Module) -> set[str]:
+    """Module-level names for YAML's safe loader, or for a class derived from it."""
+    names = {"SafeLoader", "CSafeLoader"}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and names & set().union(*map(identifiers, node.bases)):
+            names.add(node.name)
+        elif isinstance(node, ast.AnnAssign) and names & identifiers(node):
+            names.add(ast.unparse(node.target))
+    return names
+
+
+def identifiers(node: ast.AST) -> set[str]:
+    return {
+        child.id if isinstance(child, ast.Name) else child.attr for child in ast.walk(node) if isinstance(child, ast.Name | ast.Attribute)
+    }
+
+
+def faults(node: ast.AST, loaders: set[str]) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names if alias.name.partition(".")[0] in MODULES)
     elif isinstance(node, ast.ImportFrom) and node.module:
@@ -42,22 +58,21 @@ def faults(node: ast.AST, safe_loaders: set[str]) -> Iterator[str]:
     elif isinstance(node, ast.Attribute) and is_listed(ast.unparse(node)):
         yield ast.unparse(node)
     elif isinstance(node, ast.Call):
-        yield from call_faults(node, safe_loaders)
+        yield from call_faults(node, loaders)
 
 
 def is_listed(name: str) -> bool:
     return name in ATTRIBUTES or name.rpartition(".")[2] in ATTRIBUTES
 
 
-def call_faults(call: ast.Call, safe_loaders: set[str]) -> Iterator[str]:
+def call_faults(call: ast.Call, loaders: set[str]) -> Iterator[str]:
     name = ast.unparse(call.func)
     if name in BUILTINS:
         yield name
     yield from (key.arg for key in call.keywords if key.arg in SWITCHES and ast.unparse(key.value) != "False")
-    if name in ("yaml.load", "yaml.load_all"):
-        loader = "".join(ast.unparse(value) for value in [*call.args[1:], *(key.value for key in call.keywords)])
-        if "Safe" not in loader and loader not in safe_loaders:
-            yield name
+    given = [*call.args[1:], *(key.value for key in call.keywords)]
+    if name in ("yaml.load", "yaml.load_all") and not loaders & set().union(*map(identifiers, given)):
+        yield name
 
 
 @pytest.mark.parametrize("path", sorted(SRC.rglob("*.py")), ids=lambda path: str(path.relative_to(SRC)))
@@ -79,6 +94,7 @@ def test_nothing_here_turns_data_into_code(path: Path) -> None:
         "os.system('x')",
         "yaml.load(text, Loader=yaml.Loader)",
         "yaml.load(text)",
+        "class Gate(yaml.Loader): ...\nyaml.load(text, Loader=Gate)",
         "Module.load_from_checkpoint(path)",
         "AutoModel.from_pretrained(path, trust_remote_code=True)",
         "hydra.utils.instantiate(node)",

@@ -48,7 +48,9 @@ class Optim(Frozen):
     lr: float
     """Peak learning rate."""
     betas: tuple[float, float]
+    """Decay of the running means of the gradient and of its square."""
     eps: float
+    """Added to the denominator of the update."""
     weight_decay: float
     """On matrices and embeddings, not on norms and biases."""
     adam_w_mode: bool
@@ -68,6 +70,7 @@ class Sched(Frozen):
 
 class Train(Frozen):
     objective: Literal["causal_lm", "mlm"]
+    """`causal_lm`: the next token. `mlm`: masked tokens, for encoders; refused for causal families."""
     max_length: int
     """Tokens in a sequence."""
     global_batch_size: int
@@ -92,6 +95,7 @@ class Data(Frozen):
     source: str
     """Name of the data source plugin."""
     train: Locations | None
+    """What is learned from."""
     validation: Locations | dict[str, Locations] | None
     """One set, or named sets; null: documents are held out of `train`."""
     options: dict[str, Any]
@@ -113,13 +117,17 @@ class Tokenizer(Frozen):
 
 class Cluster(Frozen):
     name: str
+    """The option's name."""
     nodes: int
+    """Machines; 1 on `local`."""
     gpus_per_node: int | None
     """Null on `local`: those of this machine."""
     processes: int | None
     """Processes on this machine (`local` only); null: a process a GPU, else 1."""
     instance_type: str | None
+    """The provider's name of a node."""
     gpu: str | None
+    """The GPU's name."""
     memory_gb: float | None
     """Memory of one GPU in GB."""
     tflops: float | None
@@ -130,9 +138,13 @@ class Cluster(Frozen):
 
 class Parallel(Frozen):
     dp_replicate: int | None
+    """Replicas of the sharded model; null: chosen."""
     dp_shard: int | None
+    """Ranks that share one replica; null: chosen."""
     cp: int | None
+    """Ranks that share a sequence (context parallel); null: 1."""
     tp: int | None
+    """Ranks that share each matrix (tensor parallel); null: 1."""
     activation_checkpointing: Literal["none", "full"] | None
     """`full`: each block is recomputed in the backward pass. Null: chosen from the plan's memory."""
 
@@ -141,6 +153,7 @@ class Launcher(Frozen):
     name: str
     """`auto`, `local`, or a launcher plugin's name."""
     options: dict[str, Any]
+    """The launcher's own settings."""
 
 
 class Checkpoint(Frozen):
