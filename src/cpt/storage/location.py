@@ -74,7 +74,7 @@ def base_name(location: str) -> str:
     return location.rstrip("/").rsplit("/", 1)[-1]
 
 
-def cache_folder() -> Path:
-    """The user's cache folder for this project: `$XDG_CACHE_HOME/cpt`, else `~/.cache/cpt`."""
+def cache_folder(*parts: str) -> Path:
+    """A folder in the user's cache for this project: `$XDG_CACHE_HOME/cpt/<parts>`, else `~/.cache/cpt/<parts>`."""
     root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "cpt"
+    return (Path(root) if root else Path.home() / ".cache").joinpath("cpt", *parts)
