@@ -124,18 +124,20 @@ def _finished(ours: dict[str, Any], preset: str) -> dict[str, Any]:
 def _departures(values: Mapping[str, Any], layout: Layout) -> Iterator[Fault]:
     for key, neutral in layout.neutral.items():
         if (value := _at(values, key)) != neutral:
-            shown, wanted = ("null" if item is None else str(item) for item in (value, neutral))
-            yield Fault(key, shown, "has no counterpart in Amazon's recipe", f"Leave it {wanted} for export")
-    name = values["model"]["name"]
-    text = resources.files("cpt.conf").joinpath(f"model/{name}.yaml").read_text()
-    if differing := [key for key, value in read_yaml(text, name)["model"]["architecture"].items() if values["model"]["architecture"][key] != value]:
+            yield Fault(key, _shown(value), "has no counterpart in Amazon's recipe", f"Leave it {_shown(neutral)} for export")
+    name, shape = values["model"]["name"], values["model"]["architecture"]
+    preset = read_yaml(resources.files("cpt.conf").joinpath(f"model/{name}.yaml").read_text(), name)["model"]["architecture"]
+    if shape != preset:
+        differing = [key for key in preset if not shape or shape[key] != preset[key]]
         yield Fault("model.architecture", ", ".join(differing), "Amazon's model has its own shape", f"Leave it as model={name} has it")
 
 
 def _path_faults(recipe: Recipe) -> Iterator[Fault]:
     for key, value in (("data.train", recipe.data.train), ("data.validation", recipe.data.validation)):
-        if not (isinstance(value, str) and ONE_FILE.fullmatch(value)) and not (key == "data.validation" and value is None):
-            yield Fault(key, _shown(value), "Amazon reads one JSONL file on S3", f"Give {key}=s3://BUCKET/FILE.jsonl")
+        optional = key == "data.validation"
+        if not (isinstance(value, str) and ONE_FILE.fullmatch(value)) and not (optional and value is None):
+            cure = f"Give {key}=s3://BUCKET/FILE.jsonl{', or null' if optional else ''}"
+            yield Fault(key, _shown(value), "Amazon reads one JSONL file on S3", cure)
     if not recipe.run.output.startswith("s3://"):
         yield Fault("run.output", recipe.run.output, "Amazon writes to S3", "Give run.output=s3://BUCKET/FOLDER")
     init = recipe.model.init
@@ -210,7 +212,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if re.fullmatch(r"[a-z_]+", text) else '"')
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if re.fullmatch(r"[a-z][a-z0-9_]*", text) else '"')
 
 
 _Dumper.add_representer(str, _text)

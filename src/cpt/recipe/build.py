@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from cpt.errors import Fault, RecipeError
 from cpt.recipe import rules
 from cpt.recipe.changes import did_you_mean
+from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe
 
 Path = tuple[str, ...]
@@ -40,7 +41,13 @@ def build(tree: Mapping[str, Any]) -> tuple[Recipe, tuple[str, ...]]:
             faults[fault.where] = fault  # a model's rule says more than the type does: which choices are left, and why
     if recipe is None or faults:
         raise RecipeError.of(faults.values())
-    return recipe, tuple(warnings)
+    return recipe, (*warnings, *_schedule_warnings(recipe))
+
+
+def _schedule_warnings(recipe: Recipe) -> tuple[str, ...]:
+    """Those that are known before the data is: where steps alone decide the length."""
+    steps = recipe.train.max_steps
+    return schedule_warnings(recipe.sched, steps) if steps is not None and recipe.train.max_epochs is None else ()
 
 
 def keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:

@@ -18,18 +18,22 @@ def location_fault(where: str, text: str) -> Fault | None:
     A location is a local path or glob, a name, or a URL of a known scheme. Chains of file systems (`::`), credentials and control
     characters have no place in one.
     """
-    value = USERINFO.sub("***@", text)
+    value, scheme = USERINFO.sub("***@", text), _scheme(text)
+    host = text.partition("://")[2].partition("/")[0]
     if not text.strip():
         return Fault(where, "", "must not be empty", f"Give {where}=PATH or URL")
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
         return Fault(where, value, "must not hold control characters or broken UTF-8", "Rename the file")
     if "::" in text:
         return Fault(where, value, "must be one location, not a chain of file systems (::)", "Unpack it first, or name the plain file")
-    scheme = _scheme(text)
     if scheme is not None and scheme not in SCHEMES:
         return Fault(where, value, f"has a scheme other than {', '.join(SCHEMES)}", "Copy it to a local path or to s3://")
-    if USERINFO.search(text):
+    if "@" in host:
         return Fault(where, value, "must not hold a user name or password", CREDENTIALS)
+    if scheme == "file" and host:
+        return Fault(where, value, "file:// names a path of this machine", "Write file:///PATH, or the path alone")
+    if scheme not in (None, "file") and not host:
+        return Fault(where, value, "names no bucket", f"Write {scheme}://BUCKET/PATH")
     return None
 
 

@@ -38,6 +38,12 @@ class Tree:
             node = node.get(part) if isinstance(node, Mapping) else None
         return node
 
+    def has(self, key: str) -> bool:
+        """Whether `key` stands in the tree, null included."""
+        group, _, name = key.rpartition(".")
+        parent = self.value(group)
+        return isinstance(parent, Mapping) and name in parent
+
     def number(self, key: str) -> float | None:
         """The number at `key`; None where there is no number."""
         value = self.value(key)
@@ -84,11 +90,11 @@ def _weights_can_be_had(tree: Tree) -> Iterator[Fault]:
     if init is None and model.type is None:
         how = "model.init=FOLDER or URL of a Hugging Face model, ORG/NAME of the hub, or random"
         yield Fault("model.init", "null", f"model={name} does not say where its weights come from", f"Give {how}")
-    if init in (None, "random") and name == "auto":
+    if init in (None, "random") and tree.has("model.architecture") and tree.value("model.architecture") is None:
         yield Fault(
             "model.init",
             str(init or "null"),
-            "model=auto reads the shape from a base model",
+            "without model.architecture the shape is read from a base model",
             "Name one: model.init=FOLDER, URL or ORG/NAME",
         )
     if init == "base" and not model.ships_weights:
@@ -188,6 +194,8 @@ def _locations_are_safe(tree: Tree) -> Iterator[Fault]:
     single = {key: tree.value(key) for key in ("run.output", "data.store", "tokenizer.path", "model.init")}
     sets = tree.value("data.validation")
     named = {f"data.validation.{name}": value for name, value in sets.items()} if isinstance(sets, Mapping) else {"data.validation": sets}
+    if sets == {}:
+        yield Fault("data.validation", "{}", "must name at least one set", "Leave it null to have documents held out")
     for key, value in {**single, "data.train": tree.value("data.train"), **named}.items():
         texts = value if isinstance(value, list | tuple) else [value]
         if value is not None and not texts:
