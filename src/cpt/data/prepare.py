@@ -169,7 +169,7 @@ def resolve_tokenizer(recipe: Recipe, base: Path | None) -> TextTokenizer:
     if wanted.name == "file" and wanted.path is None:
         raise RecipeError("tokenizer.path", "null", "names no tokenizer", "tokenizer.path=FOLDER or FILE, or tokenizer=bytes")
     own = str(base) if base and _has_tokenizer(base) else None
-    location = {"auto": own, "file": wanted.path, "bytes": None}[wanted.name]
+    location = {"auto": wanted.path or own, "file": wanted.path, "bytes": None}[wanted.name]
     tokenizer = load_tokenizer(location, wanted.bos, wanted.eos) if location else bytes_tokenizer(wanted.bos, wanted.eos)
     check_vocabulary(tokenizer, _embedding_rows(recipe, base))
     return tokenizer

@@ -90,8 +90,9 @@ def english_prose_held_out() -> Iterator[str]:
     """One stretch of the docstrings of each held-out file, and stretches of the held-out topics."""
     for file in files()[:HELD_OUT_FILES]:
         yield from one_of(split(docstrings(file), HELD_OUT_CHARACTERS))
+    trained = "\n".join(topics(held_out=False))
     for text in topics(held_out=True):
-        yield from one_of(split(text, HELD_OUT_CHARACTERS))
+        yield from one_of([piece for piece in split(text, HELD_OUT_CHARACTERS) if piece.strip() not in trained])  # topics quote each other
 
 
 COLLECTIONS = {
@@ -141,15 +142,15 @@ def topics(held_out: bool) -> list[str]:
 
 def plain(text: str) -> str:
     """A topic without the indentation and the underlining of its headings."""
-    unruled = re.sub(r"\n[*=\-~^\"]{3,}\n", "\n", text)
+    unruled = re.sub(r"\n *[*=\-~^\"]{3,}(?=\n)", "", text)
     return re.sub(r"\n   (?=\S)", "\n", unruled).strip()
 
 
 def split(text: str, limit: int) -> list[str]:
-    """`text` in pieces of at most `limit` characters, cut at definitions, else at blank lines, else at line ends."""
+    """`text` in pieces of at most `limit` characters, cut between definitions, else at blank lines, line ends or spaces."""
     pieces = [text.strip("\n")]
-    for boundary in (r"\n(?=def |class |async def |@)", r"\n\n", r"\n", r"(?<= )"):
-        pieces = [part for piece in pieces for part in _cut(piece, boundary, limit)]
+    for boundary in (r"\n\n\n(?=\S)", r"\n\n", r"\n", r"(?<= )"):
+        pieces = [part for piece in pieces for part in _cut(piece, boundary, limit - 1)]
     return [piece.strip("\n") + "\n" for piece in pieces if piece.strip()]
 
 
