@@ -23,6 +23,7 @@ from typing import Any
 from cpt import storage
 from cpt.errors import CheckpointError, Fault, StorageError
 from cpt.identity import default_name, difference, identity
+from cpt.manifest import new_manifest
 from cpt.metrics import MetricsFile
 
 __all__ = ["MetricsFile", "RunDirectory", "default_name", "difference", "identity", "new_manifest"]
@@ -95,6 +96,7 @@ class RunDirectory:
         with storage.lease(self.location) as held:
             if self._remote:
                 self._restore()
+            self._reconcile()
             yield held
 
     def manifest(self) -> dict[str, Any] | None:
@@ -139,15 +141,13 @@ class RunDirectory:
             losses: Validation loss of each set at this step, in nats a token; empty if there was no validation.
         """
         path = f"{CHECKPOINTS}/{_step_name(step)}"
-        folder = self.local / path
-        digest = storage.commit(temporary, folder)
+        storage.commit(temporary, self.local / path)
         self._verified.add(step)
         if self._remote:
             self.publish()
-            storage.publish_folder(folder, self.uri(path))
-        entry = {"step": step, "path": path, "sha256": digest, "losses": dict(losses)}
-        others = [other for other in self._entries() if other["step"] != step]
-        self.update_manifest(checkpoints=sorted([*others, entry], key=lambda entry: int(entry["step"])))
+            storage.publish_folder(self.local / path, self.uri(path))
+        entries = {entry["step"]: entry for entry in self._entries()} | {step: self._entry(step, losses)}
+        self.update_manifest(checkpoints=[entries[step] for step in sorted(entries)])
 
     def committed_checkpoints(self) -> list[tuple[int, Path]]:
         """Steps and local folders of the committed checkpoints, newest first; `checkpoint` verifies one, and fetches it if need be."""
@@ -196,13 +196,13 @@ class RunDirectory:
             self._verify(folder)
             return folder
         steps = [step for step, _ in self.committed_checkpoints()]
-        wanted = {None: steps[:1], "last": steps[:1], "best": [self.best_step()]}.get(
-            which, [int(which)] if which and which.isdigit() else []
-        )
-        if not wanted or wanted[0] not in steps:
+        newest = steps[0] if steps else None
+        named = int(which) if which and which.isdigit() else None
+        wanted = {None: newest, "last": newest, "best": self.best_step()}.get(which, named)
+        if wanted is None or wanted not in steps:
             there = ", ".join(map(str, reversed(steps))) or "none"
             raise CheckpointError(Fault(self.location, which or "last", "there is no such checkpoint", f"steps there are: {there}"))
-        return self.checkpoint(steps[steps.index(wanted[0])])
+        return self.checkpoint(wanted)
 
     def best_step(self) -> int | None:
         """The step whose checkpoint has the lowest loss of the first validation set."""
@@ -253,13 +253,31 @@ class RunDirectory:
             else:
                 storage.remove(str(self.local / record))
 
+    def _reconcile(self) -> None:
+        """Makes the manifest list the checkpoints that are committed: a kill may have come between the two."""
+        if (manifest := self.manifest()) is None:
+            return
+        listed = {entry["step"]: entry for entry in manifest["checkpoints"]}
+        committed = [listed.get(step) or self._entry(step, {}) for step, _ in reversed(self.committed_checkpoints())]
+        if committed != manifest["checkpoints"]:
+            self.write_manifest({**manifest, "checkpoints": committed})
+
+    def _entry(self, step: int, losses: Mapping[str, float]) -> dict[str, Any]:
+        path = f"{CHECKPOINTS}/{_step_name(step)}"
+        marker = storage.read_bytes(self.uri(path, storage.MARKER))
+        return {"step": step, "path": path, "sha256": hashlib.sha256(marker).hexdigest(), "losses": dict(losses)}
+
     def _verify(self, folder: Path) -> None:
-        """Verifies a committed folder of the run; at a URL, a spool that lacks it or holds it damaged is filled anew."""
+        """Verifies a committed folder of the run; at a URL, a spool that holds another one, or none, is filled anew."""
         if self._remote:
+            published = self.uri(folder.relative_to(self.local).as_posix())
+            marker = storage.read_bytes(storage.join(published, storage.MARKER))
             try:
-                storage.verify_folder(folder)
+                if storage.verify_folder(folder) == hashlib.sha256(marker).hexdigest():
+                    return
             except CheckpointError:
-                storage.download(self.uri(folder.relative_to(self.local).as_posix()), folder)
+                pass
+            storage.download(published, folder)
         storage.verify_folder(folder)
 
     def _is_whole(self, step: int) -> bool:
@@ -272,39 +290,6 @@ class RunDirectory:
 
     def _entries(self) -> list[dict[str, Any]]:
         return list((self.manifest() or {}).get("checkpoints", []))
-
-
-def new_manifest(
-    *,
-    identity: str,
-    identity_parts: Mapping[str, Any],
-    data: Mapping[str, Any],
-    versions: Mapping[str, str],
-    parent: str | None,
-) -> dict[str, Any]:
-    """The manifest of a run that begins.
-
-    Args:
-        identity: Hash of what decides the numbers.
-        identity_parts: What it is the hash of, so that a difference can be shown.
-        data: What the data is, by content.
-        versions: Versions of the packages that take part.
-        parent: The run that its weights come from, if any.
-    """
-    return {
-        "status": "running",
-        "steps": 0,
-        "tokens": 0,
-        "identity": identity,
-        "data": data,
-        "versions": versions,
-        "parent": parent,
-        "checkpoints": [],
-        "final": None,
-        "checkpoint_s3_bucket": None,
-        "summary": {},
-        "identity_parts": identity_parts,
-    }
 
 
 def _spool(location: str) -> Path:

@@ -3,7 +3,7 @@
 A location is a local path or a URL of the schemes file, s3, gs, az and hf. Whatever the file system raises comes as `StorageError`.
 """
 
-from cpt.storage.commit import commit, committed_folder, verify_folder
+from cpt.storage.committed import commit, committed_folder, verify_folder
 from cpt.storage.files import (
     MARKER,
     download,
@@ -19,7 +19,7 @@ from cpt.storage.files import (
     sha256_file,
     write_bytes,
 )
-from cpt.storage.lease import Lease, lease
+from cpt.storage.leases import Lease, lease
 from cpt.storage.location import SCHEMES, base_name, cache_folder, check_location, is_url, join, local_path
 
 __all__ = [

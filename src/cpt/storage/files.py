@@ -144,6 +144,8 @@ def _expand_url(location: str) -> list[str]:
         return [location]
     pattern = path if any(character in path for character in "*?[") else f"{path}/*.jsonl"
     found = filesystem.glob(pattern, detail=True)
+    if not found and not filesystem.exists(bucket := path.split("/", 1)[0]):
+        raise FileNotFoundError(f"The specified bucket does not exist: {bucket}")
     return [f"{scheme}://{name}" for name, info in found.items() if info["type"] == "file"]
 
 
