@@ -19,7 +19,7 @@ from cpt.data import jsonl
 from cpt.data.prepare import store_root
 from cpt.data.sources import JsonlSource
 from cpt.data.store import build_store
-from cpt.data.tokenizer import bytes_tokenizer, load_tokenizer
+from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
 from cpt.job import Job
 from cpt.launch.local import LocalLauncher
 from cpt.plan.plan import Plan, Size, make_plan
@@ -152,8 +152,7 @@ def generate(
     """The prompt's continuation by a run, checkpoint or Hugging Face folder; see `evaluate` for the arguments."""
     base = open_model(model, checkpoint)
     with tempfile.TemporaryDirectory() as folder:
-        _tokenizer(base).save(Path(folder))
-        options = {"prompt": prompt, "max_tokens": max_tokens, "greedy": greedy, "seed": seed, "tokenizer": folder}
+        options = {"prompt": prompt, "max_tokens": max_tokens, "greedy": greedy, "seed": seed, **_saved_tokenizer(base, Path(folder))}
         return str(_work("generate", base, options))
 
 
@@ -163,14 +162,21 @@ def export(model: str, to: str, *, checkpoint: str | None = None, dtype: str = "
     base = open_model(model, checkpoint)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if storage.is_url(to) else Path(to)
-        _work("export", base, {"folder": str(folder), "dtype": dtype})
-        _tokenizer(base).save(folder)
+        _work("export", base, {"folder": str(folder), "dtype": dtype, **_saved_tokenizer(base, folder)})
         if storage.is_url(to):
             storage.publish_folder(folder, to)
     return to
 
 
-def _tokenizer(base: Base) -> Any:
+def _saved_tokenizer(base: Base, folder: Path) -> dict[str, Any]:
+    """Saves the base's tokenizer into `folder`; what a worker needs to open it."""
+    tokenizer = _tokenizer(base)
+    tokenizer.save(folder)
+    return {"tokenizer": str(folder), "eos_id": tokenizer.eos_id, "bos_id": tokenizer.bos_id}
+
+
+def _tokenizer(base: Base) -> TextTokenizer:
+    """The model's own tokenizer, else bytes."""
     assert base.folder is not None
     return load_tokenizer(base.folder) if (base.folder / "tokenizer.json").exists() else bytes_tokenizer()
 

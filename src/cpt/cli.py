@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from cpt import api, compose
+    from cpt import compose
 
     overrides, source = arguments.overrides, {"recipe_file": arguments.recipe, "config_dir": arguments.config_dir}
     if arguments.multirun:
@@ -54,6 +54,8 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.cfg:
         print(compose.job_yaml(composed, resolve=arguments.resolve), end="")
         return EXIT_DONE
+    from cpt import api  # after `--cfg`, which needs no data path
+
     _warn(composed.warnings)
     run = api.train(composed.recipe, recipe_yaml=composed.yaml, dry_run=arguments.dry_run)
     for line in run.lines():

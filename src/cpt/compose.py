@@ -195,13 +195,17 @@ class _Door:
         return self.cache[choices]
 
     def _from_file(self, file: RecipeFile, choices: tuple[str, ...]) -> dict[str, Any]:
+        """The file's tree with the subtrees of chosen groups replaced, composed beside the file's own model."""
+        if file.whole and not choices:
+            return file.tree
         chosen = set(map(_group, choices))
-        if file.implied is None:
-            composed = _hydra_tree(choices, self.library) if choices else {}
+        implied = [
+            f"{group}={option}" for group, option in file.options.items() if group not in chosen and option in self.library.options[group]
+        ]
+        composed = _hydra_tree((*implied, *choices), self.library)
+        if file.whole:
             return file.tree | {group: composed[group] for group in chosen if group in composed}
-        implied = [f"{group}={option}" for group, option in file.implied.items() if group not in chosen]
-        given = {group: values for group, values in file.tree.items() if group not in chosen}
-        tree: dict[str, Any] = merged(_hydra_tree((*implied, *choices), self.library), given)
+        tree: dict[str, Any] = merged(composed, {group: values for group, values in file.tree.items() if group not in chosen})
         return tree
 
     def _axis(self, text: str, faults: list[Fault]) -> list[str]:

@@ -37,7 +37,7 @@ class Fault:
     cure: str = ""
 
     def __str__(self) -> str:
-        parts = [self.where, one_line(self.value), self.rule.rstrip(".") + "."]
+        parts = [one_line(self.where, 400), one_line(self.value), self.rule.rstrip(".") + "."]
         text = ": ".join(part for part in parts if part)
         if not self.cure:
             return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,7 +110,7 @@ RESULT = "result.json"
 
 def write_result(folder: Path, result: Any = None, faults: tuple[Fault, ...] = (), message: str = "") -> None:
     """Leaves a worker's answer, or what went wrong, beside the job."""
-    answer = {"result": result, "faults": [vars(fault) for fault in faults], "message": message}
+    answer = {"result": result, "faults": [asdict(fault) for fault in faults], "message": message}
     (folder / RESULT).write_text(json.dumps(answer))
 
 

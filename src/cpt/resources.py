@@ -5,7 +5,7 @@ from __future__ import annotations
 from cpt import plugins
 from cpt.contracts import Launcher
 from cpt.errors import ResourceError
-from cpt.launch.local import cores, gpus
+from cpt.launch.machine import cores, gpus
 from cpt.plan.layout import USABLE_SHARE, fits
 from cpt.plan.plan import Plan
 from cpt.recipe.schema import Recipe

@@ -13,16 +13,13 @@ from typing import Any
 
 from cpt.errors import EXIT_DONE, EXIT_OURS, CptError, UserError
 from cpt.job import Job, write_result
-from cpt.launch import status
+from cpt.launch.child import end_on_signals
 
 
 def main(path: str) -> int:
     """Runs the job at `path` and returns its exit code; rank 0 leaves the answer beside the job."""
-    folder, rank = Path(path).parent, int(os.environ.get("RANK", "0"))
-    status.register_worker(folder, rank)
-    code = _run(Job.read(Path(path)), folder, rank)
-    status.record_exit(folder, rank, code)
-    return code
+    end_on_signals()  # while torch is imported there is nothing to save
+    return _run(Job.read(Path(path)), Path(path).parent, int(os.environ.get("RANK", "0")))
 
 
 def _run(job: Job, folder: Path, rank: int) -> int:

@@ -53,7 +53,24 @@ def test_every_option_composes_and_validates(choice: str) -> None:
     assert name in (None, option)
 
 
-@pytest.mark.parametrize("group", "model optim sched train data tokenizer cluster parallel launcher logger checkpoint eval experiment".split())
+@pytest.mark.parametrize(
+    "group",
+    [
+        "model",
+        "optim",
+        "sched",
+        "train",
+        "data",
+        "tokenizer",
+        "cluster",
+        "parallel",
+        "launcher",
+        "logger",
+        "checkpoint",
+        "eval",
+        "experiment",
+    ],
+)
 def test_every_group_of_the_interface_has_options(group: str) -> None:
     assert groups()[group]
 
@@ -62,9 +79,13 @@ def test_the_tree_has_the_keys_of_the_schema_and_no_other() -> None:
     tree = compose([]).tree
     scalars = {dotted(path) for path, value in walk(tree) if path and not isinstance(value, (dict, list))}
     expected = set(keys())
-    missing = {key for key in expected if not any(key == have or have.startswith(f"{key}.") for have in {dotted(path) for path, _ in walk(tree)})}
+    missing = {
+        key for key in expected if not any(key == have or have.startswith(f"{key}.") for have in {dotted(path) for path, _ in walk(tree)})
+    }
     assert {key for key in missing if not key.startswith("model.architecture.rope_scaling.")} == set()
-    assert {key for key in scalars if not any(key == known or key.startswith(f"{known}.") for known in expected)} <= {"model.architecture.rope_scaling"}
+    assert {key for key in scalars if not any(key == known or key.startswith(f"{known}.") for known in expected)} <= {
+        "model.architecture.rope_scaling"
+    }
 
 
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.relative_to(CONF).as_posix())

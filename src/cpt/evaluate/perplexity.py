@@ -33,7 +33,7 @@ def document_losses(decoder: Decoder, batches: Iterable[EvaluationBatch], docume
         )
         losses_BT = decoder(tokens, positions, segments, labels).double().cpu()
         counted = torch.from_numpy(batch.labels) != -100
-        of_document = torch.from_numpy(batch.document_index)[counted]
+        of_document = torch.from_numpy(batch.owners)[counted]
         nats.index_add_(0, of_document, losses_BT[counted])
         predicted.index_add_(0, of_document, torch.ones(len(of_document), dtype=torch.float64))
     decoder.train(training)

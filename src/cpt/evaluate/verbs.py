@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from cpt.data.batches import evaluation_batches
-from cpt.data.store import DocumentSet
+from cpt.data.store import DocumentSet, TokenStore
 from cpt.data.tokenizer import TextTokenizer
 from cpt.evaluate.compare import DocumentLosses
 from cpt.evaluate.perplexity import document_losses
@@ -26,14 +26,14 @@ def evaluate(job: Job) -> dict[str, dict[str, float]]:
     decoder, device = _load(job.weights)
     max_length = job.options["max_length"]
     return {
-        name: _measure(decoder, DocumentSet.from_json(documents), max_length, device) for name, documents in job.options["sets"].items()
+        name: _measure(decoder, TokenStore(Path(folder)).everything(), max_length, device) for name, folder in job.options["sets"].items()
     }
 
 
 def _measure(decoder: Decoder, documents: DocumentSet, max_length: int, device: torch.device) -> dict[str, float]:
     rows = max(1, 4096 // max_length)
     losses = document_losses(decoder, evaluation_batches(documents, max_length, rows), len(documents), device)
-    return report(losses, documents.text_bytes, max_length)
+    return report(losses, int(documents.text_sizes_bytes.sum()), max_length)
 
 
 def report(losses: DocumentLosses, text_bytes: int, max_length: int) -> dict[str, float]:
@@ -52,7 +52,7 @@ def generate(job: Job) -> str:
     """The continuation of a prompt."""
     decoder, _ = _load(job.weights)
     options: dict[str, Any] = job.options
-    tokenizer = TextTokenizer.from_folder(Path(options["tokenizer"]))
+    tokenizer = TextTokenizer.open(Path(options["tokenizer"]), options["eos_id"], options["bos_id"])
     ids = continue_ids(
         decoder,
         tokenizer.encode(options["prompt"]),
@@ -67,7 +67,8 @@ def export(job: Job) -> str:
     """Writes the weights as a Hugging Face folder; the tokenizer is the caller's to add."""
     decoder, _ = _load(job.weights)
     folder = Path(job.options["folder"])
-    hf.write(folder, decoder.state_dict(), job.weights.architecture, getattr(torch, job.options["dtype"]))
+    special = {"bos_id": job.options["bos_id"], "eos_id": job.options["eos_id"]}
+    hf.write(folder, decoder.state_dict(), job.weights.architecture, getattr(torch, job.options["dtype"]), **special)
     return str(folder)
 
 
@@ -79,5 +80,3 @@ def _load(weights: Weights) -> tuple[Decoder, torch.device]:
     (checkpoint if weights.kind == "checkpoint" else hf).load(weights.folder, decoder)
     return decoder.to(device).eval(), device
 
-
-__all__ = ["evaluate", "export", "generate", "report"]

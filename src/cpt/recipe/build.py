@@ -168,9 +168,10 @@ def _suggest_key(path: Path) -> str:
     """The nearest sibling, else the key of that name in another group."""
     *parents, name = path
     model = _model(_annotation(tuple(parents)))
-    siblings = [".".join([*parents, sibling]) for sibling in (model.model_fields if model else ())]
-    near = did_you_mean(".".join(path), siblings) or did_you_mean(name, list(keys()))
-    return f"Did you mean {near}?" if near else f"Here stand {', '.join(sibling.rpartition('.')[2] for sibling in siblings)}"
+    siblings = list(model.model_fields) if model else []
+    near = did_you_mean(name, siblings)
+    near = ".".join([*parents, near]) if near else did_you_mean(name, list(keys()))
+    return f"Did you mean {near}?" if near else f"Here stand {', '.join(siblings)}"
 
 
 def _shown(value: Any) -> str:

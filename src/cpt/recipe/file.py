@@ -17,11 +17,13 @@ class RecipeFile:
 
     Args:
         tree: Ours: the whole tree. Amazon's: what it gives, in our keys.
-        implied: Amazon's only: the options, by group, that its values are laid over.
+        options: The option of each group that the values of `tree` were, or are to be, laid over, as far as it tells.
+        whole: Whether `tree` is a whole recipe.
     """
 
     tree: dict[str, Any]
-    implied: dict[str, str] | None
+    options: dict[str, str]
+    whole: bool
 
     @classmethod
     def read(cls, file: Path) -> RecipeFile:
@@ -33,9 +35,11 @@ class RecipeFile:
         tree = read_yaml(read_text(file), str(file))
         check_tree(tree, str(file))
         if not is_amazon(tree):
-            return cls(tree, None)
+            model = tree.get("model")
+            return cls(tree, {"model": str(model.get("name"))} if isinstance(model, dict) else {}, whole=True)
         given = from_amazon(tree, str(file))
-        return cls(given, {"model": given["model"]["name"], "cluster": given["cluster"]["name"], "data": given["data"]["source"]})
+        options = {"model": given["model"]["name"], "cluster": given["cluster"]["name"], "data": given["data"]["source"]}
+        return cls(given, options, whole=False)
 
 
 def read_text(file: Path) -> str:

@@ -150,19 +150,17 @@ def _tree_faults(tree: Any, where: str) -> Iterator[Fault]:
             return
         if isinstance(value, str) and "\0" in value:
             yield Fault(dotted(path), value, "text may not hold a NUL character")
-        if path and (rule := _key_rule(path)):
-            yield Fault(f"{where}: {dotted(path)}", str(path[-1]), rule, "Remove it")
+        for key in value if isinstance(value, dict) else ():
+            if rule := _key_rule(key, at_root=not path):
+                yield Fault(f"{where}: {dotted((*path, key))}", str(key), rule, "Remove it")
 
 
-def _key_rule(path: tuple[Any, ...]) -> str:
-    key = path[-1]
-    if isinstance(key, int) and not isinstance(key, bool) and len(path) > 1:
-        return ""
+def _key_rule(key: object, at_root: bool) -> str:
     if not isinstance(key, str):
         return "a key is text"
     if key in INSTANTIATION_KEYS:
         return "a recipe names components and never code: this key is not allowed"
-    if len(path) == 1 and re.split(r"[./@ ]", key)[0] == "hydra":
+    if at_root and re.split(r"[./@ ]", key)[0] == "hydra":
         return "Hydra's own configuration is not open to recipes"
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for character in key):
         return "a key holds printable characters only"

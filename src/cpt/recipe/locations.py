@@ -18,23 +18,19 @@ def location_fault(where: str, text: str) -> Fault | None:
     A location is a local path or glob, a name, or a URL of a known scheme. Chains of file systems (`::`), credentials and control
     characters have no place in one.
     """
-    value, scheme = USERINFO.sub("***@", text), _scheme(text)
-    host = text.partition("://")[2].partition("/")[0]
-    if not text.strip():
-        return Fault(where, "", "must not be empty", f"Give {where}=PATH or URL")
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
-        return Fault(where, value, "must not hold control characters or broken UTF-8", "Rename the file")
-    if "::" in text:
-        return Fault(where, value, "must be one location, not a chain of file systems (::)", "Unpack it first, or name the plain file")
-    if scheme is not None and scheme not in SCHEMES:
-        return Fault(where, value, f"has a scheme other than {', '.join(SCHEMES)}", "Copy it to a local path or to s3://")
-    if "@" in host:
-        return Fault(where, value, "must not hold a user name or password", CREDENTIALS)
-    if scheme == "file" and host:
-        return Fault(where, value, "file:// names a path of this machine", "Write file:///PATH, or the path alone")
-    if scheme not in (None, "file") and not host:
-        return Fault(where, value, "names no bucket", f"Write {scheme}://BUCKET/PATH")
-    return None
+    scheme, host = _scheme(text), text.partition("://")[2].partition("/")[0]
+    hidden = any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+    checks = (
+        (not text.strip(), "must not be empty", f"Give {where}=PATH or URL"),
+        (hidden, "must not hold control characters or broken UTF-8", "Rename the file"),
+        ("::" in text, "must be one location, not a chain of file systems (::)", "Unpack it first, or name the plain file"),
+        (scheme not in (None, *SCHEMES), f"has a scheme other than {', '.join(SCHEMES)}", "Copy it to a local path or to s3://"),
+        ("@" in host, "must not hold a user name or password", CREDENTIALS),
+        (scheme == "file" and host, "file:// names a path of this machine", "Write file:///PATH, or the path alone"),
+        (scheme not in (None, "file") and not host, "names no bucket", f"Write {scheme}://BUCKET/PATH"),
+    )
+    value = USERINFO.sub("***@", text)
+    return next((Fault(where, value, rule, cure) for wrong, rule, cure in checks if wrong), None)
 
 
 def _scheme(text: str) -> str | None:

@@ -87,16 +87,13 @@ def _type_is_the_presets(tree: Tree) -> Iterator[Fault]:
 
 def _weights_can_be_had(tree: Tree) -> Iterator[Fault]:
     init, name, model = tree.value("model.init"), tree.text("model.name"), tree.model
-    if init is None and model.type is None:
+    shapeless = tree.has("model.architecture") and tree.value("model.architecture") is None
+    if shapeless and init in (None, "random"):
+        rule = "without model.architecture the shape is read from a base model"
+        yield Fault("model.init", str(init or "null"), rule, "Name one: model.init=FOLDER, URL or ORG/NAME")
+    elif init is None and model.type is None:
         how = "model.init=FOLDER or URL of a Hugging Face model, ORG/NAME of the hub, or random"
         yield Fault("model.init", "null", f"model={name} does not say where its weights come from", f"Give {how}")
-    if init in (None, "random") and tree.has("model.architecture") and tree.value("model.architecture") is None:
-        yield Fault(
-            "model.init",
-            str(init or "null"),
-            "without model.architecture the shape is read from a base model",
-            "Name one: model.init=FOLDER, URL or ORG/NAME",
-        )
     if init == "base" and not model.ships_weights:
         shipping = limits.listed([preset for preset, other in limits.models().items() if other.ships_weights])
         yield Fault("model.init", "base", f"only {shipping} ships weights", "Name a Hugging Face folder or URL, ORG/NAME, or random")
@@ -119,7 +116,7 @@ def _amazons_weights(init: str, model: ModelClass) -> Fault:
 
 def _rate_decays(tree: Tree) -> Iterator[Fault]:
     rate, lowest = tree.number("optim.lr"), tree.number("sched.min_lr")
-    if rate is not None and lowest is not None and not lowest < rate:
+    if rate is not None and lowest is not None and lowest >= rate:
         cure = f"Use sched.min_lr={rate / 10:g} or less" if 0 < rate <= 1 else ""
         yield Fault("sched.min_lr", str(lowest), f"must be less than optim.lr, {rate:g}", cure)
 

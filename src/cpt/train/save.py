@@ -64,7 +64,7 @@ class Saver:
         checkpoint.save(folder, module.decoder, module.optimizers().optimizer)
         dist.barrier()
         if self.rank == 0:
-            hf.write_config(folder, self.architecture)
+            hf.write_config(folder, self.architecture, bos_id=self.tokenizer.bos_id, eos_id=self.tokenizer.eos_id)
             self.tokenizer.save(folder)
             position.write(folder)
             self.run.commit_checkpoint(position.step, folder, {name: value.loss for name, value in losses.items()})
@@ -72,7 +72,7 @@ class Saver:
     def _commit_final(self, weights: dict[str, torch.Tensor]) -> None:
         dtype = torch.bfloat16 if self.recipe.train.precision == "bf16" else torch.float32
         with self.run.committed("final") as folder:
-            hf.write(folder, weights, self.architecture, dtype)
+            hf.write(folder, weights, self.architecture, dtype, bos_id=self.tokenizer.bos_id, eos_id=self.tokenizer.eos_id)
             self.tokenizer.save(folder)
 
     def _publish(self, position: Position, changes: dict[str, Any]) -> None:
