@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import inspect
 from pathlib import Path
 
@@ -30,8 +31,10 @@ def undocumented(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", cpt.__all__)
-def test_each_name_of_the_public_list_has_one(name: str) -> None:
+def test_each_name_of_the_public_list_has_one_and_is_no_module(name: str) -> None:
+    """A module of the same name would take the verb's place in `cpt` as soon as anything imports it."""
     assert inspect.getdoc(getattr(cpt, name))
+    assert importlib.util.find_spec(f"cpt.{name}") is None
 
 
 @pytest.mark.parametrize("module", [contracts, errors])
