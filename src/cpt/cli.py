@@ -270,9 +270,11 @@ def _json(parser: argparse.ArgumentParser) -> None:
 def _parse(words: list[str]) -> argparse.Namespace:
     """The arguments; overrides may stand anywhere among the flags, which argparse alone does not allow."""
     arguments, rest = _parser().parse_known_args(words)
-    if "overrides" not in arguments or any(word.startswith("-") for word in rest):
-        _refuse(words[0], [word for word in rest if word.startswith("-")] or rest)
-    arguments.overrides = [*arguments.overrides, *rest]
+    flags = [word for word in rest if word.startswith("-")]
+    if "overrides" in arguments and not flags:
+        arguments.overrides = [*arguments.overrides, *rest]
+    else:
+        _refuse(words[0], flags or rest)
     return arguments
 
 
