@@ -192,5 +192,19 @@ def test_broken_and_missing_tokenizers_are_one_line_each(tmp_path: Path) -> None
     with pytest.raises(DataError, match="is not a tokenizer"):
         load_tokenizer(tmp_path)
     (tmp_path / "tokenizer.json").write_bytes(b"\xff")
+    (tmp_path / "config.json").write_text("[1]")
     with pytest.raises(DataError, match="must be UTF-8"):
         load_tokenizer(tmp_path / "tokenizer.json")
+    (tmp_path / "tokenizer.json").write_text(bytes_tokenizer().definition)
+    with pytest.raises(DataError, match=r"config\.json.*must be a JSON object"):
+        load_tokenizer(tmp_path)
+
+
+def test_what_was_decided_by_hand_is_what_is_saved(bpe: Path, tmp_path: Path) -> None:
+    for number, bos in enumerate((True, False)):
+        first = load_tokenizer(bpe, bos=bos, eos="<|end|>")
+        first.save(tmp_path / str(number))
+        second, theirs = load_tokenizer(tmp_path / str(number)), from_transformers(tmp_path / str(number))
+        assert (second.sha256, second.eos_id) == (first.sha256, 2)
+        assert theirs("a b")["input_ids"] == first.encode("a b")
+        assert theirs.eos_token_id == 2

@@ -122,7 +122,7 @@ def prepare(recipe: Recipe, base: Path | None, progress: Progress = silent) -> P
     source = _source(recipe)
     locations = _locations(recipe)
     fingerprints = _validated(source, locations)
-    root = store_root(recipe)
+    root = store_root(recipe.data.store)
     stores = {
         name: build_store(_documents(source, places), fingerprints[name], tokenizer, root, progress) for name, places in locations.items()
     }
@@ -199,9 +199,9 @@ def _embedding_rows(recipe: Recipe, base: Path | None) -> int | None:
     return rows if isinstance(rows, int) else None
 
 
-def store_root(recipe: Recipe) -> str:
+def store_root(named: str | None) -> str:
     """Folder or URL of token stores: `data.store`, else $CPT_STORE, else `cpt/stores` in the user's cache folder."""
-    return recipe.data.store or os.environ.get("CPT_STORE") or str(storage.cache_folder() / "stores")
+    return named or os.environ.get("CPT_STORE") or str(storage.cache_folder() / "stores")
 
 
 def _saved(tokenizer: TextTokenizer, root: Path) -> Path:

@@ -99,6 +99,10 @@ class DocumentSet:
     def __len__(self) -> int:
         return len(self.indices)
 
+    def document(self, place: int) -> NDArray[np.unsignedinteger]:
+        """The ids of the set's document `place`, from 0."""
+        return self.store.document(int(self.indices[place]))
+
     @property
     def token_counts(self) -> Int64s:
         """Tokens of each document [N], BOS and EOS counted."""

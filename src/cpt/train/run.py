@@ -117,5 +117,5 @@ def _prompt(recipe: Recipe, prepared: Prepared, tokenizer: TextTokenizer) -> lis
     if recipe.eval.prompt is not None:
         return tokenizer.encode(recipe.eval.prompt)
     first = next(iter(prepared.validation.values()))
-    return [int(token) for token in first.tokens(0)[:PROMPT_TOKENS]]
+    return [int(token) for token in first.document(0)[:PROMPT_TOKENS]]
 
