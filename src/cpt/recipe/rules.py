@@ -13,7 +13,7 @@ from typing import Any
 
 from cpt.errors import Fault
 from cpt.recipe import limits
-from cpt.recipe.amazon_layout import is_share, layout_of, leaves
+from cpt.recipe.amazon_layout import is_share, layout, layout_of, leaves
 from cpt.recipe.changes import did_you_mean
 from cpt.recipe.limits import ModelClass
 from cpt.recipe.locations import location_fault
@@ -227,20 +227,19 @@ def _names_are_names(tree: Tree) -> Iterator[Fault]:
 
 
 def _amazons_keys_are_known(tree: Tree) -> Iterator[Fault]:
-    given = tree.value("amazon")
-    layout = layout_of(tree.model.type)
-    for key, value in leaves(given, layout.carried) if isinstance(given, Mapping) else ():
+    given, its_layout = tree.value("amazon"), layout_of(tree.model.type)
+    carried = its_layout.carried if tree.model.type else layout("nova_2").carried  # an open model may keep what either layout brought
+    for key, value in leaves(given, carried) if isinstance(given, Mapping) else ():
         where = f"amazon.{key}"
-        if key in layout.fixed:
-            yield Fault(
-                where, str(value), f"must be {layout.fixed[key]} in a recipe for continued pre-training", f"Use {layout.fixed[key]}"
-            )
-        elif key in layout.ours and not is_share(key, value):
-            yield Fault(where, str(value), "has a counterpart here", f"Use {layout.ours[key]}")
+        if key in its_layout.fixed:
+            cure = f"Use {its_layout.fixed[key]}"
+            yield Fault(where, str(value), f"must be {its_layout.fixed[key]} in a recipe for continued pre-training", cure)
+        elif key in its_layout.ours and not is_share(key, value):
+            yield Fault(where, str(value), "has a counterpart here", f"Use {its_layout.ours[key]}")
         elif key in MLFLOW_NAMES and not value:
             yield Fault(where, str(value or ""), "must not be empty", "Name it, or leave the key out")
-        elif key not in layout.carried:
-            near = did_you_mean(key, [*layout.order, *layout.carried])
+        elif key not in carried:
+            near = did_you_mean(key, [*its_layout.order, *carried])
             yield Fault(
                 where, str(value), "is not a key of Amazon's recipe for this model", f"Did you mean {near}?" if near else "Remove it"
             )

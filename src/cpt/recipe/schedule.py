@@ -32,7 +32,7 @@ def learning_rate(sched: Sched, optim_lr: float, step: int, total_steps: int) ->
     """
     s, warmup, span = step - 1, sched.warmup_steps, optim_lr - sched.min_lr
     if s <= warmup:
-        return optim_lr * (s + 1) / (warmup + 1)
+        return optim_lr * ((s + 1) / (warmup + 1))  # the quotient first: exactly optim_lr at the peak
     if sched.name == "constant":
         return optim_lr
     if sched.name == "wsd":
