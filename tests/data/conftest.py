@@ -13,7 +13,7 @@ from hypothesis import settings
 from cpt.data.store import DocumentSet, build_store
 from cpt.data.tokenizer import bytes_tokenizer
 
-settings.register_profile("shared_machine", deadline=None)
+settings.register_profile("shared_machine", deadline=None, max_examples=50)
 settings.load_profile("shared_machine")
 
 

@@ -19,7 +19,9 @@ from cpt.contracts import DataSource
 from cpt.errors import DataError, Fault
 
 EXCLUDED = {"test", "tests", "site-packages", "dist-packages", "lib2to3", "idlelib", "encodings", "pydoc_data", "turtledemo", "__pycache__"}
-LARGEST_FILE_BYTES = 200_000
+GENERATED = "_sysconfigdata"
+"""Says how this very Python was built."""
+SMALLEST_FILE_BYTES, LARGEST_FILE_BYTES = 500, 200_000
 SOURCE_BYTES = 1_200_000
 DOCUMENT_CHARACTERS = 8_000
 HELD_OUT_FILES = 64
@@ -108,8 +110,10 @@ def files() -> tuple[Path, ...]:
     """The standard library's source files, in the order of the hash of their path."""
     root = Path(sysconfig.get_path("stdlib"))
     found = (file for file in root.rglob("*.py") if EXCLUDED.isdisjoint(file.relative_to(root).parts))
-    usable = (file for file in found if 500 < file.stat().st_size < LARGEST_FILE_BYTES)
-    return tuple(sorted(usable, key=lambda file: rank(file.relative_to(root).as_posix())))
+    written = (
+        file for file in found if not file.name.startswith(GENERATED) and SMALLEST_FILE_BYTES < file.stat().st_size < LARGEST_FILE_BYTES
+    )
+    return tuple(sorted(written, key=lambda file: rank(file.relative_to(root).as_posix())))
 
 
 def rank(name: str) -> str:
@@ -124,7 +128,10 @@ def source(file: Path) -> str:
 
 def docstrings(file: Path) -> str:
     """The longer docstrings of a source file, without their indentation."""
-    tree = ast.parse(file.read_bytes())
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return ""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     found = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)]
     return "\n\n".join(text for text in found if len(text) >= SHORTEST_DOCSTRING)
