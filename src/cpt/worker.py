@@ -25,8 +25,9 @@ def main(path: str) -> int:
 def _run(job: Job, folder: Path, rank: int) -> int:
     answer: dict[str, Any] = {}
     try:
-        _hush()
-        answer["result"] = _verbs()[job.verb](job)
+        run = _verbs()[job.verb]
+        _hush()  # after the imports: Lightning sets the level of its loggers when it is imported
+        answer["result"] = run(job)
         code = EXIT_DONE
     except CptError as error:
         faults = error.faults if isinstance(error, UserError) else ()
@@ -49,8 +50,8 @@ def _verbs() -> dict[str, Callable[[Job], Any]]:
 
 def _hush() -> None:
     """Silences the advice that Lightning and torch print for people who call them directly."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(lightning|torch)\.")
 
 

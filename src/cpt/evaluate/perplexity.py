@@ -13,6 +13,15 @@ from cpt.evaluate.compare import DocumentLosses
 from cpt.model.decoder import Decoder
 
 
+TOKENS_IN_FLIGHT = 8192
+"""Tokens of a forward pass: enough for full-speed matrix products; nothing is kept for a backward pass."""
+
+
+def rows_in_flight(max_length: int) -> int:
+    """Rows of `max_length` tokens in a forward pass."""
+    return max(1, TOKENS_IN_FLIGHT // max_length)
+
+
 @torch.no_grad()
 def document_losses(decoder: Decoder, batches: Iterable[EvaluationBatch], documents: int, device: torch.device) -> DocumentLosses:
     """Summed loss and predicted tokens of each document, the same on every rank.

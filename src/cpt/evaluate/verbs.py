@@ -13,7 +13,7 @@ from cpt.data.batches import evaluation_batches
 from cpt.data.store import DocumentSet, TokenStore
 from cpt.data.tokenizer import TextTokenizer
 from cpt.evaluate.compare import DocumentLosses
-from cpt.evaluate.perplexity import document_losses
+from cpt.evaluate.perplexity import document_losses, rows_in_flight
 from cpt.job import Job, Weights
 from cpt.model import checkpoint, hf
 from cpt.model.decoder import Decoder
@@ -31,8 +31,8 @@ def evaluate(job: Job) -> dict[str, dict[str, float]]:
 
 
 def _measure(decoder: Decoder, documents: DocumentSet, max_length: int, device: torch.device) -> dict[str, float]:
-    rows = max(1, 4096 // max_length)
-    losses = document_losses(decoder, evaluation_batches(documents, max_length, rows), len(documents), device)
+    batches = evaluation_batches(documents, max_length, rows_in_flight(max_length))
+    losses = document_losses(decoder, batches, len(documents), device)
     return report(losses, int(documents.text_sizes_bytes.sum()), max_length)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from torch.optim import Optimizer
 
 from cpt.data.batches import evaluation_batches
 from cpt.data.order import DataPlan
 from cpt.data.prepare import Prepared
+from cpt.data.store import DocumentSet
 from cpt.data.tokenizer import TextTokenizer
 from cpt.errors import Interrupted, Preempted
-from cpt.evaluate.perplexity import document_losses
+from cpt.evaluate.compare import DocumentLosses
+from cpt.evaluate.perplexity import document_losses, rows_in_flight
 from cpt.job import Job, TrainOptions, Weights
 from cpt.log import open_loggers
 from cpt.model import hf
@@ -54,7 +55,7 @@ def train(job: Job) -> None:
     strategy = FsdpStrategy(options.dp_replicate, options.dp_shard, recipe.train.precision)
     recorder = _recorder(run, recipe, prepared, rank, options, position.step)
     saver = Saver(run, recipe, job.weights.architecture, prepared.tokenizer, rank)
-    validator = _Validator(prepared, recipe.train.max_length, options.micro_batch, rank, world_size)
+    validator = _Validator(prepared, recipe.train.max_length, rank, world_size)
     bookkeeper = Bookkeeper(recipe, options.total_steps, position, validator, recorder, saver, signals)
     trainer = make_trainer(strategy, [bookkeeper], int(os.environ.get("LOCAL_WORLD_SIZE", world_size)), recipe.cluster.nodes)
     plan = DataPlan(prepared.train, recipe.train.max_length, recipe.train.global_batch_size, recipe.run.seed)
@@ -91,15 +92,14 @@ def _filler(weights: Weights, resume: Path | None, seed: int) -> Callable[[Decod
 class _Validator:
     """Measures every validation set of a run."""
 
-    def __init__(self, prepared: Prepared, max_length: int, micro_batch: int, rank: int, world_size: int) -> None:
-        self.sets, self.max_length, self.micro_batch = prepared.validation, max_length, micro_batch
-        self.rank, self.world_size = rank, world_size
+    def __init__(self, prepared: Prepared, max_length: int, rank: int, world_size: int) -> None:
+        self.sets, self.max_length, self.rank, self.world_size = prepared.validation, max_length, rank, world_size
 
     def __call__(self, module: CptModule) -> Losses:
         return {name: self._measure(module, documents) for name, documents in self.sets.items()}
 
-    def _measure(self, module: CptModule, documents: Any) -> Any:
-        batches = evaluation_batches(documents, self.max_length, self.micro_batch, self.rank, self.world_size)
+    def _measure(self, module: CptModule, documents: DocumentSet) -> DocumentLosses:
+        batches = evaluation_batches(documents, self.max_length, rows_in_flight(self.max_length), self.rank, self.world_size)
         return document_losses(module.decoder, batches, len(documents), module.device)
 
 
