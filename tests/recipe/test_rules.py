@@ -157,7 +157,7 @@ def test_a_users_preset_of_an_amazon_type_has_that_types_limits(tree, faults) ->
         (("model=nova_lite",), "nova-pro/prod", "starts from nova-lite/prod"),
         (("model=nova_2_lite",), "nova-lite-2/pretraining-text-RD", "does not publish these weights"),
         ((), "nova-lite/prod", "does not publish these weights"),
-        (("model=nova_lite",), "", "must not be empty"),
+        (("model=nova_lite",), "", "must name a path or URL"),
     ],
 )
 def test_weights_that_cannot_be_had_are_refused_with_what_can(

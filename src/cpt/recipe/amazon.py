@@ -111,7 +111,7 @@ def _finished(ours: dict[str, Any], preset: str) -> dict[str, Any]:
     """`ours` with what only several of Amazon's keys together say."""
     ours["data"].setdefault("validation", None)
     nodes = ours["cluster"].get("nodes")
-    if nodes in limits.limits_of(limits.amazon_models()[preset], "p5")["cluster.nodes"].allowed:
+    if nodes in limits.limits_of(limits.amazon_models()[preset], on_p5=True)["cluster.nodes"].allowed:
         ours["cluster"]["name"] = f"p5x{nodes}"
     betas = ours.get("optim", {}).get("betas")
     if isinstance(betas, dict):
@@ -127,8 +127,7 @@ def _departures(values: Mapping[str, Any], layout: Layout) -> Iterator[Fault]:
             yield Fault(key, _shown(value), "has no counterpart in Amazon's recipe", f"Leave it {_shown(neutral)} for export")
     name, shape = values["model"]["name"], values["model"]["architecture"]
     preset = read_yaml(resources.files("cpt.conf").joinpath(f"model/{name}.yaml").read_text(), name)["model"]["architecture"]
-    if shape != preset:
-        differing = [key for key in preset if not shape or shape[key] != preset[key]]
+    if differing := [key for key in preset if not shape or shape[key] != preset[key]]:
         yield Fault("model.architecture", ", ".join(differing), "Amazon's model has its own shape", f"Leave it as model={name} has it")
 
 
@@ -147,8 +146,9 @@ def _path_faults(recipe: Recipe) -> Iterator[Fault]:
 
 
 def _cluster_faults(recipe: Recipe) -> Iterator[Fault]:
-    if not (recipe.cluster.instance_type or "").removeprefix("ml.").startswith("p5"):
-        yield Fault("cluster.name", recipe.cluster.name, "Amazon trains Nova on P5 instances", f"Use cluster=p5x{_nodes(recipe)}")
+    if not limits.is_p5(recipe.cluster.instance_type):
+        cure = f"Use cluster=p5x{limits.amazon_models()[recipe.model.name].nodes}"
+        yield Fault("cluster.name", recipe.cluster.name, "Amazon trains Nova on P5 instances", cure)
     elif recipe.cluster.gpus_per_node != 8:
         yield Fault(
             "cluster.gpus_per_node", str(recipe.cluster.gpus_per_node), "a P5 instance has 8 GPUs, and Amazon uses them all", "Use 8"
@@ -160,10 +160,6 @@ def _interval_faults(recipe: Recipe) -> Iterator[Fault]:
         yield Fault(
             "train.validate_every", str(recipe.train.validate_every), f"amazon.{INTERVAL} says it otherwise", "Leave one of them null"
         )
-
-
-def _nodes(recipe: Recipe) -> int:
-    return limits.amazon_models()[recipe.model.name].nodes
 
 
 def _exported(key: str, values: Mapping[str, Any], model: ModelClass) -> Any:

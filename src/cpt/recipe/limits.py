@@ -118,15 +118,20 @@ def model_class(name: str | None, type_: str | None) -> ModelClass:
     return next((model for model in amazon_models().values() if model.type == type_), models()["open"])
 
 
-def limits_of(model: ModelClass, cluster: str | None) -> dict[str, Limit]:
+def limits_of(model: ModelClass, on_p5: bool) -> dict[str, Limit]:
     """The limits that bind `model`, by dotted key.
 
     Args:
         model: Whose limits.
-        cluster: The kind of cluster (`p5`), if it is one that limits speak of; those of another kind are left out.
+        on_p5: Whether the cluster is of P5 instances; the limits of such clusters are left out where it is not.
     """
     tables = _read()[1]
-    return {key: limit for table in ("all", *model.tables) for key, limit in tables[table].items() if limit.cluster in (None, cluster)}
+    return {key: limit for table in ("all", *model.tables) for key, limit in tables[table].items() if on_p5 or limit.cluster is None}
+
+
+def is_p5(instance_type: str | None) -> bool:
+    """Whether a node of that type is one of Amazon's P5 instances, on which its numbers of nodes bind."""
+    return (instance_type or "").removeprefix("ml.").startswith("p5")
 
 
 def listed(values: Sequence[Any]) -> str:

@@ -21,10 +21,10 @@ def location_fault(where: str, text: str) -> Fault | None:
     scheme, host = _scheme(text), text.partition("://")[2].partition("/")[0]
     hidden = any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
     checks = (
-        (not text.strip(), "must not be empty", f"Give {where}=PATH or URL"),
+        (not text.strip(), "must name a path or URL", f"Give {where}=PATH or URL"),
         (hidden, "must not hold control characters or broken UTF-8", "Rename the file"),
-        ("::" in text, "must be one location, not a chain of file systems (::)", "Unpack it first, or name the plain file"),
-        (scheme not in (None, *SCHEMES), f"has a scheme other than {', '.join(SCHEMES)}", "Copy it to a local path or to s3://"),
+        ("::" in text, "chained URLs (::) are refused", "Name the inner file itself, unpacked"),
+        (scheme not in (None, *SCHEMES), f"scheme {scheme!r} is refused", f"Use a path, or a URL of {', '.join(SCHEMES)}"),
         ("@" in host, "must not hold a user name or password", CREDENTIALS),
         (scheme == "file" and host, "file:// names a path of this machine", "Write file:///PATH, or the path alone"),
         (scheme not in (None, "file") and not host, "names no bucket", f"Write {scheme}://BUCKET/PATH"),

@@ -59,23 +59,18 @@ class Tree:
         """Whose limits bind."""
         return limits.model_class(self.text("model.name"), self.text("model.type"))
 
-    @property
-    def on_p5(self) -> bool:
-        """Whether the cluster is of Amazon's P5 instances."""
-        return (self.text("cluster.instance_type") or "").removeprefix("ml.").startswith("p5")
-
 
 def check(tree: Mapping[str, Any]) -> tuple[list[Fault], list[str]]:
     """Every fault of `tree` against the limits of its model and the rules between keys, and what to warn of."""
     view = Tree(tree)
-    binding = limits.limits_of(view.model, "p5" if view.on_p5 else None)
+    binding = limits.limits_of(view.model, limits.is_p5(view.text("cluster.instance_type")))
     faults, warnings = limits.faults_and_warnings(binding, {key: view.value(key) for key in binding})
     faults += [fault for rule in RULES for fault in rule(view)]
     return list({fault.where: fault for fault in reversed(faults)}.values())[::-1], warnings
 
 
 def _type_is_the_presets(tree: Tree) -> Iterator[Fault]:
-    name, type_ = tree.text("model.name"), tree.value("model.type")
+    name, type_ = tree.text("model.name"), tree.text("model.type")
     types = {model.type: preset for preset, model in limits.amazon_models().items()}
     wanted = limits.amazon_models().get(name or "")
     if wanted is not None and type_ != wanted.type:

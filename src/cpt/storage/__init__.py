@@ -20,11 +20,10 @@ from cpt.storage.files import (
     write_bytes,
 )
 from cpt.storage.leases import Lease, lease
-from cpt.storage.location import SCHEMES, base_name, cache_folder, check_location, is_url, join, local_path
+from cpt.storage.location import base_name, cache_folder, check_location, is_url, join, local_path
 
 __all__ = [
     "MARKER",
-    "SCHEMES",
     "Lease",
     "base_name",
     "cache_folder",

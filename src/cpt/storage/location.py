@@ -6,9 +6,9 @@ import os
 import re
 from pathlib import Path
 
-from cpt.errors import Fault, StorageError
+from cpt.errors import StorageError
+from cpt.recipe.locations import location_fault
 
-SCHEMES = ("file", "s3", "gs", "az", "hf")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*)://")
 
 
@@ -27,35 +27,8 @@ def check_location(location: str, where: str) -> None:
     Raises:
         StorageError: Another scheme, a `::` chain, user information in the URL, control characters, or nothing at all.
     """
-    if fault := _fault(location, where):
+    if fault := location_fault(where, location):
         raise StorageError(fault)
-
-
-def _fault(location: str, where: str) -> Fault | None:
-    if not location.strip():
-        return Fault(where, "''", "must name a path or URL")
-    if not location.isprintable():
-        return Fault(where, location, "must not hold control or other unprintable characters", "rename the file")
-    if "::" in location:
-        return Fault(where, location, "chained URLs (::) are refused", "name the inner file itself, unpacked")
-    match = _SCHEME.match(location)
-    return _url_fault(location, match[1], location[match.end() :].split("/", 1)[0], where) if match else None
-
-
-def _url_fault(location: str, scheme: str, host: str, where: str) -> Fault | None:
-    if scheme not in SCHEMES:
-        return Fault(where, location, f"scheme {scheme!r} is refused", f"use a path, or a URL of {', '.join(SCHEMES)}")
-    if "@" in host:
-        return Fault(where, _without_user(location), "must not hold a user name or password", "give credentials by the environment")
-    if scheme == "file" and host:
-        return Fault(where, location, "file:// names a path of this machine", "write file:///path, or the path alone")
-    if scheme != "file" and not host:
-        return Fault(where, location, "names no bucket", f"write {scheme}://BUCKET/PATH")
-    return None
-
-
-def _without_user(location: str) -> str:
-    return re.sub(r"//[^/]*@", "//…@", location)
 
 
 def local_path(location: str) -> Path:
