@@ -32,9 +32,9 @@ from yaml import YAMLError
 from cpt.errors import Fault, RecipeError
 from cpt.recipe import grid
 from cpt.recipe.build import build
-from cpt.recipe.changes import Change, apply, merged
+from cpt.recipe.changes import Change, apply, keys_given, merged
 from cpt.recipe.file import RecipeFile
-from cpt.recipe.gate import check_tree, dotted, walk, write_yaml
+from cpt.recipe.gate import check_tree, write_yaml
 from cpt.recipe.interpolation import resolve
 from cpt.recipe.library import Library
 from cpt.recipe.schema import Recipe
@@ -155,7 +155,7 @@ class _Door:
             override = _parse(text)
             if isinstance(override, Fault):
                 faults.append(override)
-            elif fault := _refused(override, text):
+            elif fault := _refused(override, text) or _sweep_fault(override, text, self.library):
                 faults.append(fault)
             elif override.key_or_group not in self.library.options or isinstance(override.value(), dict):
                 changes.append(Change(_KINDS[override.type], override.key_or_group, override.value(), text))  # type: ignore[arg-type]
@@ -175,15 +175,13 @@ class _Door:
             return Fault(group, text, "takes one option", f"Use {group}={value[0] if value else 'OPTION'}")
         if self.file is not None and group == "experiment":
             return Fault(group, text, "an experiment is a whole recipe and cannot be laid over a recipe file", "Use one of the two")
-        for option in value if isinstance(value, list) else [value]:
-            if fault := self.library.option_fault(group, str(option)):
-                return fault
-        return None
+        options = ["null" if option is None else str(option) for option in (value if isinstance(value, list) else [value])]
+        return next(filter(None, (self.library.option_fault(group, option) for option in options)), None)
 
     def _start(self, choices: tuple[str, ...], changes: Sequence[Change]) -> dict[str, Any]:
         """The tree before changes: its groups as chosen, in the order of the schema."""
         tree = self._chosen(choices)
-        keys = {change.key for change in changes if change.kind != "delete"}
+        keys = set(keys_given(changes))
         from_sample = isinstance(tree.get("data"), dict) and tree["data"].get("source") == "sample"
         if from_sample and "data.train" in keys and "data.source" not in keys and "data" not in map(_group, choices):
             tree = self._chosen((*choices, "data=jsonl"))
@@ -241,8 +239,6 @@ def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
     check_tree(tree, "recipe")
     resolved = resolve(tree, os.environ)
     check_tree(resolved, "recipe")
-    if missing := [dotted(path) for path, value in walk(resolved) if value == "???"]:
-        raise RecipeError.of(Fault(key, "", "has no value yet", f"Give {key}=VALUE") for key in missing)
     return resolved
 
 
@@ -283,14 +279,20 @@ def _refused(override: Override, text: str) -> Fault | None:
         return Fault(key, text, "Hydra's own configuration is not open to recipes", _HYDRA_CURES.get(key, "Remove it"))
     if override.package is not None:
         return Fault(f"{key}@{override.package}", text, "a group's place in the recipe is fixed", f"Use {key}=OPTION")
+    return None
+
+
+def _sweep_fault(override: Override, text: str, library: Library) -> Fault | None:
+    """The fault of several values where a single recipe is composed."""
+    key, value = override.key_or_group, text.partition("=")[2]
+    if not override.is_sweep_override():
+        return None
     if override.value_type is ValueType.INTERVAL_SWEEP:
         return _interval_fault(override, text)
-    if override.value_type is ValueType.SIMPLE_CHOICE_SWEEP:
-        value = text.partition("=")[2]
-        return Fault(key, value, "one run takes one value", f"Add -m to run each, or write {key}=[{value}] for a list")
-    if override.is_sweep_override():
-        return Fault(key, text, "one run takes one value", "Add -m to run each")
-    return None
+    takes_lists = "(" not in value and (key == "logger" or key not in library.options)
+    return Fault(
+        key, value, "one run takes one value", "Add -m to run each" + (f", or write {key}=[{value}] for a list" if takes_lists else "")
+    )
 
 
 def _interval_fault(override: Override, text: str) -> Fault:

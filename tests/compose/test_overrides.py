@@ -26,6 +26,7 @@ def fault(*overrides: str) -> str:
     [
         ("modle=nova_pro", "Did you mean model?"),
         ("model=nova_por", "Did you mean model=nova_pro?"),
+        ("model=NOVA_PRO", "Did you mean model=nova_pro?"),
         ("cluster=p5x25", "Did you mean cluster=p5x2"),
         ("optim.lrr=1e-5", "Did you mean optim.lr?"),
         ("optm.lr=1e-5", "Did you mean optim.lr?"),
@@ -141,12 +142,20 @@ def test_options_of_plugins_need_no_plus() -> None:
 def test_a_comma_list_without_m_says_how_to_sweep_and_how_to_give_a_list() -> None:
     text = fault("train.max_steps=1,2")
     assert "Add -m to run each, or write train.max_steps=[1,2] for a list" in text
-    assert "Add -m" in fault("train.max_steps=choice(1,2)")
+    assert fault("train.max_steps=choice(1,2)").endswith("Add -m to run each.")
+    assert fault("cluster=p5x24,local").endswith("Add -m to run each.")
+    assert "write logger=[tensorboard,aim]" in fault("logger=tensorboard,aim")
     assert "a random or Optuna sweeper" in fault("optim.lr=interval(0,1)")
 
 
 @pytest.mark.parametrize(
-    "overrides", [["data.train=x.jsonl"], ["data=jsonl", "data.train=x.jsonl"], ["experiment=nova_tiny_base", "data.train=x.jsonl"]]
+    "overrides",
+    [
+        ["data.train=x.jsonl"],
+        ["data=jsonl", "data.train=x.jsonl"],
+        ["data={train: x.jsonl}"],
+        ["experiment=nova_tiny_base", "data.train=x.jsonl"],
+    ],
 )
 def test_a_file_for_training_leaves_the_sample_behind(overrides: list[str]) -> None:
     data = compose(overrides).recipe.data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,10 +42,20 @@ def apply(tree: dict[str, Any], changes: Iterable[Change], groups: Iterable[str]
     return [fault for change in changes if (fault := _apply_one(tree, change, groups))]
 
 
+def keys_given(changes: Iterable[Change]) -> Iterator[str]:
+    """The keys that `changes` give a value, those inside a mapping too."""
+    for change in changes:
+        if change.kind != "delete":
+            yield change.key
+            yield from (f"{change.key}.{name}" for name in (change.value if isinstance(change.value, dict) else ()))
+
+
 def did_you_mean(word: str, words: Sequence[str]) -> str:
     """The word of `words` that `word` most resembles, or one that ends in `.word`; empty if none comes near."""
-    matches = [other for other in words if other.rpartition(".")[2] == word] or difflib.get_close_matches(word, words, 1, 0.6)
-    return matches[0] if matches else ""
+    if same_name := [other for other in words if other.rpartition(".")[2] == word]:
+        return same_name[0]
+    lower = {other.lower(): other for other in words}
+    return next((lower[match] for match in difflib.get_close_matches(word.lower(), lower, 1, 0.6)), "")
 
 
 def _apply_one(tree: dict[str, Any], change: Change, groups: Iterable[str]) -> Fault | None:

@@ -35,7 +35,7 @@ def resolve(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, A
     """A copy of `tree` with every interpolation replaced by its value.
 
     Raises:
-        RecipeError: A form that is not allowed, an unknown key or variable, a circle, a value too long: all of them.
+        RecipeError: A form that is not allowed, an unknown key or variable, a circle, a value too long or still `???`: all of them.
     """
     faults = list(check_interpolations(tree))
     if faults:
@@ -74,6 +74,8 @@ class _Resolver:
             return {key: self.node(child, (*path, key)) for key, child in node.items()}
         if isinstance(node, (list, tuple)):
             return [self.node(child, (*path, index)) for index, child in enumerate(node)]
+        if node == "???":
+            return self.fault(dotted(path), "", "has no value yet", f"Give {dotted(path)}=VALUE")
         return self.text(node, dotted(path)) if isinstance(node, str) and "${" in node else node
 
     def text(self, text: str, where: str) -> Any:
