@@ -22,7 +22,7 @@ from cpt.errors import DataError, Fault, RecipeError, UserError
 from cpt.recipe.schema import Locations, Recipe
 
 TRAIN = ""
-"""Name of the training data among the validation sets, which have none so short."""
+"""Stands for the training data among the names of the validation sets; no set can be called so."""
 HELD_OUT = "held_out"
 HELD_OUT_LARGEST = 200
 HELD_OUT_ONE_IN = 100

@@ -158,7 +158,7 @@ def build_store(
 
 def local_root(root: str | Path) -> Path:
     """Local folder of the stores in `root`; those of a URL are in the user's cache folder."""
-    return storage.cache_folder() / "stores" if storage.is_url(str(root)) else storage.local_path(str(root))
+    return storage.cache_folder() / "stores" if storage.is_url(str(root)) else storage.local_path(str(root)).absolute()
 
 
 def store_key(fingerprint: str, tokenizer: TextTokenizer) -> str:
