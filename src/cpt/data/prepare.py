@@ -22,8 +22,10 @@ from cpt.errors import DataError, Fault, RecipeError, UserError
 from cpt.recipe.schema import Locations, Recipe
 
 TRAIN = ""
-"""Stands for the training data among the names of the validation sets; no set can be called so."""
+"""Stands for the training data among the names of the validation sets."""
 HELD_OUT = "held_out"
+BYTES_PER_TOKEN = 4.0
+"""Of English prose under a large BPE vocabulary, about; only for plans of data that is not tokenised yet."""
 HELD_OUT_LARGEST = 200
 HELD_OUT_ONE_IN = 100
 
@@ -132,6 +134,17 @@ def prepare(recipe: Recipe, base: Path | None, progress: Progress = silent) -> P
     return Prepared(tokenizer, folder, train, validation, plan)
 
 
+def estimated_tokens(recipe: Recipe, base: Path | None) -> int | None:
+    """About how many tokens there are to train on, without reading the data; None where its source cannot tell.
+
+    Raises:
+        RecipeError, PluginError, DataError, StorageError: The data or the tokenizer is not there.
+    """
+    is_bytes = resolve_tokenizer(recipe, base).is_bytes
+    size_bytes = _source(recipe).size_bytes(_locations(recipe)[TRAIN])
+    return size_bytes and int(size_bytes / (1 if is_bytes else BYTES_PER_TOKEN))
+
+
 def split(train: TokenStore, validation: Mapping[str, TokenStore]) -> tuple[DocumentSet, dict[str, DocumentSet]]:
     """What is trained on and what is validated on; without validation sets, documents are held out of `train`.
 
@@ -226,6 +239,8 @@ def _locations(recipe: Recipe) -> dict[str, tuple[str, ...]]:
         raise RecipeError("data.train", "null", "names no data", "data.train=FILE.jsonl, or data=sample")
     validation = recipe.data.validation or {}
     sets = validation if isinstance(validation, dict) else {"validation": validation}
+    if TRAIN in sets:
+        raise RecipeError("data.validation", "''", "a validation set needs a name", "data.validation={domain: FILE.jsonl}")
     return {TRAIN: _several(recipe.data.train)} | {name: _several(places) for name, places in sets.items()}
 
 

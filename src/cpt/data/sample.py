@@ -39,6 +39,10 @@ class SampleSource(DataSource):
             digest.update(hashlib.sha256(text.encode()).digest())
         return digest.hexdigest()
 
+    def size_bytes(self, locations: Sequence[str]) -> int:
+        """Bytes of the texts."""
+        return sum(len(text.encode()) for text in self.documents(locations))
+
     def documents(self, locations: Sequence[str]) -> Iterator[str]:
         """The texts of the collections named in `locations`, each at most 8,000 characters (held out: 800)."""
         unknown = [name for name in locations if name not in COLLECTIONS]

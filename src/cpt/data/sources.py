@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
+from cpt import storage
 from cpt.contracts import DataSource
 from cpt.data.jsonl import FileReport, read_texts, validate
 from cpt.errors import DataError
@@ -30,6 +31,10 @@ class JsonlSource(DataSource):
         """The texts, file after file."""
         for file in self._files(locations):
             yield from read_texts(file.location, file.sha256)
+
+    def size_bytes(self, locations: Sequence[str]) -> int:
+        """Bytes of the files."""
+        return sum(storage.size_bytes(file) for file in storage.expand(locations, "data"))
 
     def _files(self, locations: Sequence[str]) -> list[FileReport]:
         key = tuple(locations)

@@ -40,7 +40,7 @@ class TextTokenizer:
     def __init__(self, definition: str, eos_id: int, bos_id: int | None, companions: Mapping[str, str] | None = None) -> None:
         self.definition, self.eos_id, self.bos_id = definition, eos_id, bos_id
         self.companions = dict(companions or {})
-        self._is_bytes = definition == tokenizer_json()
+        self.is_bytes = definition == tokenizer_json()
 
     @classmethod
     def open(cls, folder: Path, eos_id: int, bos_id: int | None) -> TextTokenizer:
@@ -56,7 +56,7 @@ class TextTokenizer:
     @cached_property
     def vocabulary(self) -> int:
         """Rows that an embedding needs: the largest id plus one."""
-        return 1 + (256 if self._is_bytes else max(self.library.get_vocab(with_added_tokens=True).values()))
+        return 1 + (256 if self.is_bytes else max(self.library.get_vocab(with_added_tokens=True).values()))
 
     @cached_property
     def sha256(self) -> str:
@@ -98,7 +98,7 @@ class TextTokenizer:
         return document
 
     def _encode(self, texts: Sequence[str]) -> list[Sequence[int]]:
-        if self._is_bytes:
+        if self.is_bytes:
             return [np.frombuffer(text.encode(), dtype=np.uint8) for text in texts]  # type: ignore[misc]
         return [encoding.ids for encoding in self.library.encode_batch_fast(texts, add_special_tokens=False)]
 
