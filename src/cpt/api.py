@@ -22,9 +22,8 @@ from cpt.data.store import build_store
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
 from cpt.job import Job
 from cpt.launch.local import LocalLauncher
-from cpt.plan.plan import Plan, Size, make_plan
+from cpt.plan.plan import Plan
 from cpt.recipe.schema import Recipe
-from cpt.resources import world_size
 from cpt.rundir import RunDirectory
 
 DEFAULT_WINDOW = 2048
@@ -89,8 +88,7 @@ def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None 
     """
     submission = submitting.make_submission(recipe)
     run = submitting.open_run(submission, member)
-    for line in submitting.heading(submission, run.name):
-        submitting.say(line)
+    submitting.announce(recipe, submission.base, submission.plan, run.name)
     if dry_run:
         return Run(run.location, {})
     submitting.submit(submission, run, recipe_yaml or yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
@@ -116,10 +114,8 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
 
 
 def plan(recipe: Recipe) -> Plan:
-    """Steps, tokens, layout, memory, time and price of `recipe`; its data is prepared to count it."""
-    base = resolve_base(recipe)
-    prepared = submitting.prepare_data(recipe, base)
-    return make_plan(recipe, base.architecture, Size(prepared.sequences, prepared.tokens, exact=True), world_size(recipe))
+    """Steps, tokens, layout, memory, time and price of `recipe`, from the size of its data: nothing is read or tokenised."""
+    return submitting.estimate(recipe, resolve_base(recipe))
 
 
 def evaluate(model: str, sets: Mapping[str, str], *, checkpoint: str | None = None, max_length: int | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 import sys
 from dataclasses import asdict, dataclass
@@ -13,8 +14,8 @@ from cpt import rundir
 from cpt.base import Base, resolve_base
 from cpt.console import StatusLine, quantity
 from cpt.contracts import Launcher, Task
-from cpt.data.prepare import Prepared, prepare
-from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, Fault, Interrupted, Preempted, RecipeError, UserError
+from cpt.data.prepare import Prepared, estimated_tokens, prepare
+from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, DataError, Fault, Interrupted, Preempted, RecipeError, ResourceError, UserError
 from cpt.job import Job, TrainOptions, Weights, read_result
 from cpt.plan.plan import Plan, Size, make_plan
 from cpt.recipe.schema import Recipe
@@ -61,7 +62,11 @@ def make_submission(recipe: Recipe) -> Submission:
     """
     base = resolve_base(recipe)
     ranks = world_size(recipe)
-    launcher = choose_launcher(recipe)
+    try:
+        launcher = choose_launcher(recipe)
+    except ResourceError:
+        announce(recipe, base, estimate(recipe, base), "")
+        raise
     prepared = prepare_data(recipe, base)
     plan = make_plan(recipe, base.architecture, Size(prepared.sequences, prepared.tokens, exact=True), ranks)
     refuse_too_large(recipe, plan)
@@ -79,6 +84,19 @@ def prepare_data(recipe: Recipe, base: Base) -> Prepared:
         return prepare(recipe, base.folder, progress)
     finally:
         line.clear()
+
+
+def estimate(recipe: Recipe, base: Base) -> Plan:
+    """The plan of `recipe` before its data is tokenised.
+
+    Raises:
+        UserError: Its data is not there, or its source cannot tell how much there is.
+    """
+    tokens = estimated_tokens(recipe, base.folder)
+    if tokens is None:
+        raise DataError("data.source", recipe.data.source, "cannot tell how much data there is", "Run cpt prepare where the data is")
+    size = Size(math.ceil(tokens / recipe.train.max_length), tokens, exact=False)
+    return make_plan(recipe, base.architecture, size, world_size(recipe))
 
 
 def submit(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
@@ -114,16 +132,15 @@ def open_run(submission: Submission, member: str | None) -> RunDirectory:
     return RunDirectory(recipe.run.output, name)
 
 
-def heading(submission: Submission, name: str) -> list[str]:
-    """What a person sees first."""
-    recipe, base = submission.recipe, submission.base
+def announce(recipe: Recipe, base: Base, plan: Plan, name: str) -> None:
+    """Says what will run: the model and where it starts from, the data, the plan."""
     start = {"random": "random start: pre-training, not CPT", "base": "from its base"}.get(base.origin, f"from {base.origin}")
-    size = quantity(submission.plan.parameters)
-    data = f"{submission.prepared.documents} documents, {quantity(submission.prepared.tokens)} tokens"
-    lines = [f"cpt {importlib.metadata.version('cpt-train')} · {recipe.model.name} ({size}) {start} · {data} · {recipe.train.precision} · {name}"]
+    facts = [f"cpt {importlib.metadata.version('cpt-train')}", f"{recipe.model.name} ({quantity(plan.parameters)}) {start}", recipe.data.source]
+    say(" · ".join([*facts, recipe.train.precision, *([name] if name else [])]))
     if recipe.model.note:
-        lines.append(f"note  {recipe.model.note}")
-    return [*lines, *submission.plan.lines(recipe)]
+        say(f"note  {recipe.model.note}")
+    for line in plan.lines(recipe):
+        say(line)
 
 
 def _refuse_other_identity(run: RunDirectory, manifest: dict[str, Any], submission: Submission) -> None:

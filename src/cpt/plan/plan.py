@@ -55,9 +55,9 @@ class Plan:
         """The plan for a person."""
         about = "" if self.exact else "about "
         layout, cluster = self.layout, recipe.cluster
-        where = f"{cluster.nodes} nodes of {cluster.gpus_per_node} {cluster.gpu}" if cluster.instance_type else f"{_ranks(layout.world_size)} here"
+        where = f"{cluster.nodes} nodes of {cluster.gpus_per_node} {cluster.gpu}" if cluster.instance_type else f"{_count(layout.world_size, 'process', 'processes')} here"
         mesh = f"mesh dp_replicate {layout.dp_replicate} x dp_shard {layout.dp_shard}"
-        passes = f"{layout.grad_accumulation} passes of {layout.micro_batch} sequences a rank"
+        passes = f"{_count(layout.grad_accumulation, 'pass', 'passes')} of {_count(layout.micro_batch, 'sequence', 'sequences')} a rank"
         idle = f", {layout.idle_share:.0%} of the slots idle" if layout.idle_share else ""
         recompute = ", activations recomputed" if layout.activation_checkpointing == "full" else ""
         price = f" · about ${self.price:,.0f}" if self.price else ""
@@ -86,8 +86,8 @@ def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def _ranks(count: int) -> str:
-    return "1 process" if count == 1 else f"{count} processes"
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _seconds(recipe: Recipe, architecture: Architecture, tokens: int, layout: Layout) -> float:

@@ -17,6 +17,7 @@ from cpt.storage.files import (
     read_bytes,
     remove,
     sha256_file,
+    size_bytes,
     write_bytes,
 )
 from cpt.storage.leases import Lease, lease
@@ -45,6 +46,7 @@ __all__ = [
     "read_bytes",
     "remove",
     "sha256_file",
+    "size_bytes",
     "verify_folder",
     "write_bytes",
 ]

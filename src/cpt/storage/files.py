@@ -201,6 +201,14 @@ def _remote_sizes(location: str) -> dict[str, int]:
     return {name: int(info["size"]) for name, info in found.items() if not name.endswith("/")}
 
 
+def size_bytes(location: str) -> int:
+    """Bytes of the file at `location`."""
+    if is_url(location):
+        return sum(_remote_sizes(location).values())
+    with reported(location):
+        return local_path(location).stat().st_size
+
+
 def _check_size(where: str, found_bytes: int, expected_bytes: int) -> None:
     if found_bytes != expected_bytes:
         raise StorageError(Fault(where, f"{found_bytes:,} bytes", f"{expected_bytes:,} bytes were to arrive", "try again"))
