@@ -36,7 +36,7 @@ def _own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
     """A real S3 server on this machine."""
-    from moto.server import ThreadedMotoServer
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415  (a second to import, and only S3 tests need it)
 
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
@@ -48,7 +48,7 @@ def s3_endpoint() -> Iterator[str]:
 @pytest.fixture
 def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """`s3://BUCKET`, a new and empty bucket that the environment's credentials reach."""
-    import boto3
+    import boto3  # noqa: PLC0415
 
     for name, value in {
         "AWS_ENDPOINT_URL": s3_endpoint,

@@ -41,8 +41,8 @@ class MetricsFile:
                     yield msgspec.json.decode(line)
 
     def truncate_after(self, step: int) -> None:
-        """Drops the rows of steps after `step`, and what a kill has torn: they will be written again."""
-        kept = b"".join(msgspec.json.encode(row) + b"\n" for row in self.rows() if row["step"] <= step)
+        """Drops the rows of steps after `step`, and what a kill has torn; all rows where the run begins anew, at step 0."""
+        kept = b"".join(msgspec.json.encode(row) + b"\n" for row in self.rows() if step and row["step"] <= step)
         write_bytes(str(self.path), kept)
         self._last_step = None
 

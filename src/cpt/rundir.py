@@ -40,6 +40,13 @@ class RunDirectory:
         output: Folder or URL that holds runs.
         name: The run's name within it; `/` only where runs of a sweep stand together.
 
+    Attributes:
+        location: The run's path or URL.
+        local: The same where it is a path; else its spool.
+        metrics: The rows of metrics.jsonl.
+        samples_path: Text samples, one object a line.
+        job_folder: What the command hands its processes, and what they hand back.
+
     Raises:
         StorageError: The location is refused, or the name leaves `output`.
     """
@@ -56,6 +63,8 @@ class RunDirectory:
         self._remote = storage.is_url(self.location)
         self.local = _spool(self.location) if self._remote else storage.local_path(self.location).absolute()
         self.metrics = MetricsFile(self.local / "metrics.jsonl")
+        self.samples_path = self.local / "samples.jsonl"
+        self.job_folder = self.local / "job"
         self._verified: set[int] = set()
         self._published_bytes: dict[str, int] = {}
 
@@ -66,16 +75,6 @@ class RunDirectory:
             (location if storage.is_url(location) else str(storage.local_path(location).absolute())).rstrip("/").rpartition("/")
         )
         return cls(output or "/", name)
-
-    @property
-    def samples_path(self) -> Path:
-        """Text samples, one object a line."""
-        return self.local / "samples.jsonl"
-
-    @property
-    def job_folder(self) -> Path:
-        """What the command hands its processes, and what they hand back."""
-        return self.local / "job"
 
     @property
     def max_length(self) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from cpt import storage
 from cpt.errors import StorageError
+from cpt.storage.remote import reported
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -107,7 +107,7 @@ def test_a_folder_at_a_url_is_downloaded_with_its_folders(s3: str, tmp_path: Pat
     folder = storage.fetch(f"{s3}/model", tmp_path)
     assert folder.name == "model"
     assert sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()) == ["config.json", "deep/x.bin"]
-    assert not [name for name in os.listdir(folder.parent) if name.endswith(".partial")]
+    assert not [name for name in storage.list_names(str(folder.parent)) if name.endswith(".partial")]
 
 
 def test_a_write_leaves_the_old_file_or_the_new_and_no_leftovers(tmp_path: Path) -> None:
@@ -118,13 +118,11 @@ def test_a_write_leaves_the_old_file_or_the_new_and_no_leftovers(tmp_path: Path)
     (dead / "x").write_bytes(b"half")
     storage.write_bytes(str(target), b"new")
     assert target.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["x"]
+    assert storage.list_names(str(tmp_path)) == ["x"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_disk_is_one_line() -> None:
-    from cpt.storage.remote import reported
-
     with pytest.raises(StorageError, match="no space is left") as error, reported("out.bin"), Path("/dev/full").open("wb", 0) as file:
         file.write(b"x")
     assert "free some" in error.value.faults[0].cure

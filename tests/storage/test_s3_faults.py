@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import socket
 import time
 
+import boto3
 import pytest
 
 from cpt import storage
@@ -43,14 +45,11 @@ def test_a_missing_bucket_is_named(s3: str) -> None:
 
 
 def test_denied_access_is_named(s3: str) -> None:
-    import boto3
-
     storage.write_bytes(f"{s3}/x", b"")
     client = boto3.client("s3")
     bucket = s3.removeprefix("s3://")
-    policy = (
-        '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::%s/*"}]}' % bucket
-    )
+    statement = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{bucket}/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     client.put_bucket_policy(Bucket=bucket, Policy=policy)
     client.close()
     with pytest.raises(StorageError, match="access is denied"):
