@@ -58,6 +58,8 @@ def from_amazon(tree: Mapping[str, Any], where: str) -> dict[str, Any]:
             put(ours, layout.ours[key], _imported(layout.ours[key], value, model))
         elif layout.fixed.get(key) != value:
             put(ours, f"amazon.{key}", value)
+        if is_share(key, value) and key in layout.carried:
+            put(ours, "train.validate_every", None)
     return _finished(ours, preset)
 
 
@@ -116,8 +118,6 @@ def _finished(ours: dict[str, Any], preset: str) -> dict[str, Any]:
     betas = ours.get("optim", {}).get("betas")
     if isinstance(betas, dict):
         ours["optim"]["betas"] = [betas[index] for index in sorted(betas)]
-    if "val_check_interval" in ours.get("amazon", {}).get("training_config", {}).get("trainer", {}):
-        put(ours, "train.validate_every", None)
     return ours
 
 

@@ -75,7 +75,7 @@ def _typed(tree: Mapping[str, Any]) -> tuple[Recipe | None, dict[str, Fault]]:
 
 def _fault(detail: ErrorDetails, tree: Mapping[str, Any]) -> Fault:
     kind, path = detail["type"], _path(detail, tree)
-    where, value = ".".join(path), _value(tree, path)
+    where, value = ".".join(path) or "recipe", _value(tree, path)
     if kind == "missing" and len(path) == len(detail["loc"]):
         return Fault(where, "", "must be given", "null is allowed" if types.NoneType in _members(_annotation(path)) else "")
     if kind == "extra_forbidden":
@@ -91,7 +91,7 @@ def _path(detail: ErrorDetails, tree: Mapping[str, Any]) -> Path:
     path: list[str] = []
     node: Any = tree
     for part in detail["loc"]:
-        if not isinstance(node, Mapping) or (part not in node and detail["type"] != "missing"):
+        if not isinstance(node, Mapping) or (part not in node and detail["type"] not in ("missing", "extra_forbidden")):
             break
         path.append(str(part))
         node = node.get(part)
