@@ -55,9 +55,7 @@ class RunDirectory:
         storage.check_location(output, "run.output")
         parts = name.split("/")
         if not name.isprintable() or any(part in {"", ".", ".."} or "\\" in part for part in parts):
-            raise StorageError(
-                Fault("run.name", name, "must be a name that stays within run.output", "use lowercase letters, digits and dashes")
-            )
+            raise StorageError(Fault("run.name", name, "must stay within run.output", "use lowercase letters, digits and dashes"))
         self.name = name
         self.location = storage.join(output, *parts)
         self._remote = storage.is_url(self.location)
@@ -71,9 +69,8 @@ class RunDirectory:
     @classmethod
     def at(cls, location: str) -> RunDirectory:
         """The run at a path or URL."""
-        output, _, name = (
-            (location if storage.is_url(location) else str(storage.local_path(location).absolute())).rstrip("/").rpartition("/")
-        )
+        full = location if storage.is_url(location) else str(storage.local_path(location).absolute())
+        output, _, name = full.rstrip("/").rpartition("/")
         return cls(output or "/", name)
 
     @property
@@ -292,8 +289,7 @@ class RunDirectory:
 
 
 def _spool(location: str) -> Path:
-    key = hashlib.sha256(location.encode()).hexdigest()[:16]
-    return storage.cache_folder("runs", key, storage.base_name(location))
+    return storage.cache_folder("runs", hashlib.sha256(location.encode()).hexdigest()[:16], storage.base_name(location))
 
 
 def _step_name(step: int) -> str:

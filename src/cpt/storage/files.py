@@ -57,11 +57,20 @@ def read_bytes(location: str, limit: int | None = None) -> bytes:
     Raises:
         StorageError: It is not there, cannot be read, or is larger than `limit`.
     """
-    with open_binary(location) as file, reported(location):
-        data = file.read() if limit is None else file.read(limit + 1)
-    if limit is not None and len(data) > limit:
-        raise StorageError(Fault(location, "", f"is larger than {limit:,} bytes", "check that this is the right file"))
-    return data
+    with reported(location):
+        if limit is not None and _size_bytes(location) > limit:
+            raise StorageError(Fault(location, "", f"is larger than {limit:,} bytes", "check that this is the right file"))
+        if not is_url(location):
+            return local_path(location).read_bytes()
+        filesystem, path = open_filesystem(location)
+        return bytes(filesystem.cat_file(path))  # one request: what is being replaced is read as it was, or as it will be
+
+
+def _size_bytes(location: str) -> int:
+    if not is_url(location):
+        return local_path(location).stat().st_size
+    filesystem, path = open_filesystem(location)
+    return int(filesystem.info(path)["size"])
 
 
 def write_bytes(location: str, data: bytes) -> None:
@@ -225,7 +234,7 @@ def publish_file(path: Path, location: str) -> None:
             filesystem, remote_path = open_filesystem(location)
             size_bytes = path.stat().st_size
             filesystem.put_file(str(path), remote_path)
-            _check_size(location, int(filesystem.info(remote_path)["size"]), size_bytes)
+            _check_size(location, _size_bytes(location), size_bytes)
             return
         target = local_path(location)
         with scratch_beside(target) as scratch:
