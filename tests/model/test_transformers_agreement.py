@@ -95,11 +95,12 @@ def test_loss_and_gradients_equal_those_of_transformers(name: str, tmp_path: Pat
         torch.testing.assert_close(parameter.grad, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-3, msg=parameter_name)
 
 
-def test_weights_are_cut_into_files_that_transformers_reads(tmp_path: Path) -> None:
+def test_weights_are_cut_into_files_that_transformers_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hf, "SHARD_BYTES", 10_000)
     theirs = random_model(CONFIGS["llama3_rope"])
     theirs.save_pretrained(tmp_path / "theirs")
     ours = load(tmp_path / "theirs")
-    hf.write(tmp_path / "ours", ours.state_dict(), ours.architecture, torch.bfloat16, shard_bytes=10_000, eos_id=7)
+    hf.write(tmp_path / "ours", ours.state_dict(), ours.architecture, torch.bfloat16, eos_id=7)
     assert len(hf.weight_files(tmp_path / "ours")) > 3
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
     assert model.dtype == torch.bfloat16

@@ -13,7 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 CALL_COST = 256 * 256
-"""Attention scores that a CPU computes under a mask in the time that one more kernel call takes (measured: dev/benchmarks)."""
+"""Scores that one more kernel call must save to pay for itself on a CPU.
+
+Measured on one x86 core in fp32, forward and backward: at 2,048 tokens (9 heads of 64) a mask takes 261 to 277 ms whatever it says, the
+causal kernel 158 ms, 4 documents one by one 83 ms, 16 of them 63 ms; at 8 x 256 tokens of 4 documents (6 heads of 32) 14 ms and 22 ms.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def attend(q_BHTK: Tensor, k_BJSK: Tensor, v_BJSK: Tensor, mask: AttentionMask, 
         dropout: Probability of dropping an attention weight; with 1 the result is zero. The kernels that cannot drop are not used then.
     """
     if dropout == 1:
-        return attend(q_BHTK, k_BJSK, v_BJSK, mask, 0.0) * 0  # fused kernels divide by 1 - p
+        return attend(q_BHTK, k_BJSK, v_BJSK, mask, 0.0) * 0  # CUDA's fused kernels take only p < 1
     if mask.spans is None:
         return _kernel(q_BHTK, k_BJSK, v_BJSK, mask.dense_BTS, mask.causal, dropout)
     rows: list[list[Tensor]] = [[] for _ in q_BHTK]

@@ -21,6 +21,7 @@ from cpt.recipe.architecture import Architecture
 
 CONFIG, GENERATION, WEIGHTS, INDEX = "config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5 * 10**9
+"""Largest file written."""
 FLOATS = ("F64", "F32", "F16", "BF16")
 DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 SHOWN = 20
@@ -83,7 +84,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def write(
-    folder: Path, weights: Mapping[str, Tensor], architecture: Architecture, dtype: torch.dtype = torch.float32, **settings: Any
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    architecture: Architecture,
+    dtype: torch.dtype = torch.float32,
+    bos_id: int | None = None,
+    eos_id: int | None = None,
 ) -> None:
     """Writes a folder that `transformers.AutoModelForCausalLM` opens; the tokenizer is the caller's to add.
 
@@ -91,12 +97,12 @@ def write(
         folder: Where; made if it is not there.
         weights: Whole tensors by parameter name (`decoder.state_dict()`, gathered).
         architecture: Their shape.
-        dtype: Type that floats are stored in.
-        settings: `bos_id` and `eos_id` for `write_config`; `shard_bytes`, the largest file in bytes.
+        dtype: Type that they are stored in.
+        bos_id: See `write_config`.
+        eos_id: See `write_config`.
     """
-    shard_bytes = settings.pop("shard_bytes", SHARD_BYTES)
-    write_config(folder, architecture, dtype, **settings)
-    shards = _split(weights, dtype, shard_bytes)
+    write_config(folder, architecture, dtype, bos_id, eos_id)
+    shards = _split(weights, dtype)
     names = [WEIGHTS] if len(shards) == 1 else [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
     for name, tensor_names in zip(names, shards, strict=True):
         tensors = {tensor: weights[tensor].detach().to("cpu", dtype).contiguous() for tensor in tensor_names}
@@ -133,13 +139,13 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _split(weights: Mapping[str, Tensor], dtype: torch.dtype, shard_bytes: int) -> list[list[str]]:
-    """Tensor names, cut into files of at most `shard_bytes` (a larger tensor has a file of its own)."""
+def _split(weights: Mapping[str, Tensor], dtype: torch.dtype) -> list[list[str]]:
+    """Tensor names, cut into files of at most `SHARD_BYTES` (a larger tensor has a file of its own)."""
     shards: list[list[str]] = [[]]
     filled = 0
     for name, tensor in weights.items():
         size = tensor.numel() * dtype.itemsize
-        if shards[-1] and filled + size > shard_bytes:
+        if shards[-1] and filled + size > SHARD_BYTES:
             shards.append([])
             filled = 0
         shards[-1].append(name)
