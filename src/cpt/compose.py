@@ -197,9 +197,8 @@ class _Door:
         if file.whole and not choices:
             return file.tree
         chosen = set(map(_group, choices))
-        implied = [
-            f"{group}={option}" for group, option in file.options.items() if group not in chosen and option in self.library.options[group]
-        ]
+        known = {group: option for group, option in file.options.items() if option in self.library.options[group]}
+        implied = [f"{group}={option}" for group, option in known.items() if group not in chosen]
         composed = _hydra_tree((*implied, *choices), self.library)
         if file.whole:
             return file.tree | {group: composed[group] for group in chosen if group in composed}
@@ -217,7 +216,8 @@ class _Door:
             faults.append(_interval_fault(override, text))
         else:
             key = text.partition("=")[0]
-            axis = [f"{key}={value}" for value in itertools.islice(self._values(override), grid.MAX_MEMBERS + 1)]
+            values = dict.fromkeys(itertools.islice(self._values(override), grid.MAX_MEMBERS + 1))
+            axis = [f"{key}={value}" for value in values]
             if not axis:
                 faults.append(Fault(override.key_or_group, text, "stands for nothing", "Name what there is"))
             return axis
@@ -290,9 +290,8 @@ def _sweep_fault(override: Override, text: str, library: Library) -> Fault | Non
     if override.value_type is ValueType.INTERVAL_SWEEP:
         return _interval_fault(override, text)
     takes_lists = "(" not in value and (key == "logger" or key not in library.options)
-    return Fault(
-        key, value, "one run takes one value", "Add -m to run each" + (f", or write {key}=[{value}] for a list" if takes_lists else "")
-    )
+    cure = f"Add -m to run each, or write {key}=[{value}] for a list" if takes_lists else "Add -m to run each"
+    return Fault(key, value, "one run takes one value", cure)
 
 
 def _interval_fault(override: Override, text: str) -> Fault:

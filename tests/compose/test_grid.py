@@ -65,6 +65,10 @@ def test_a_label_is_a_folders_name_short_and_unique() -> None:
     assert all(len(name) <= 150 and "/" not in name for name in names)
 
 
+def test_a_value_named_twice_is_one_member() -> None:
+    assert labels("optim.lr=1e-4,2e-4,1e-4") == ["optim.lr=0.0001", "optim.lr=0.0002"]
+
+
 def test_an_interval_needs_another_sweeper() -> None:
     assert "needs a random or Optuna sweeper" in refusal("optim.lr=interval(1e-6,1e-4)", "train.max_steps=1,2")
 

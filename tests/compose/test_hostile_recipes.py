@@ -132,6 +132,7 @@ def test_every_key_of_instantiate_is_refused(key: str) -> None:
     [
         "hydra:\n  callbacks:\n    x:\n      _target_: os.mkdir\n",
         "# @package hydra\ncallbacks: {x: 1}\n",
+        "# @package _global_.hydra\ncallbacks: {x: 1}\n",
         "# @package hydra.job_logging\nformatters: {x: {'()': os.mkdir}}\n",
         "defaults: [override /hydra/launcher: joblib]\n",
         "defaults: [{override /hydra/job_logging: none}]\n",

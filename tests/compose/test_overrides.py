@@ -114,6 +114,11 @@ def test_a_value_is_set_added_forced_and_deleted_as_in_hydra() -> None:
     assert "optim.lr: must be given" in fault("~optim.lr")
 
 
+def test_a_path_into_a_list_stays_in_the_list() -> None:
+    for override in ("+optim.betas.2=1", "+optim.betas.0.x=1", "+optim.betas.9.x=1", "+optim.betas.x=1"):
+        assert "a list has elements" in fault(override)
+
+
 def test_a_group_is_chosen_once_and_in_its_place() -> None:
     assert "Use experiment=nova_tiny_base" in fault("+experiment=nova_tiny_base")
     assert "Use model=OPTION" in fault("model@other=nova_pro")

@@ -92,6 +92,13 @@ def test_a_recipe_file_can_be_swept_over(saved: Path) -> None:
     assert [(c.recipe.optim.lr, c.recipe.cluster.nodes) for _, c in members] == [(1e-5, 4), (1e-5, 8), (2e-5, 4), (2e-5, 8)]
 
 
+def test_a_file_whose_values_have_the_wrong_shape_is_a_plain_fault(saved: Path) -> None:
+    saved.write_text(
+        saved.read_text().replace("logger:\n  tensorboard: {}", "logger: null").replace("name: nova_lite", "name: [nova_lite]")
+    )
+    assert "the logger x is not chosen" in refusal("logger.x.y=1", "optim=adamw", recipe_file=saved)
+
+
 def test_an_experiment_and_a_file_exclude_each_other(saved: Path) -> None:
     assert "cannot be laid over a recipe file" in refusal("experiment=nova_tiny_base", recipe_file=saved)
 

@@ -81,22 +81,31 @@ def _look_up(tree: Any, path: Sequence[str]) -> tuple[bool, Any]:
     return True, tree
 
 
+def _loggers(tree: dict[str, Any]) -> dict[str, Any]:
+    loggers = tree.get("logger")
+    return loggers if isinstance(loggers, dict) else {}
+
+
 def _is_open(tree: dict[str, Any], path: Sequence[str]) -> bool:
     if path[0] == "logger":
-        return len(path) > 2 and path[1] in tree.get("logger", {})
+        return len(path) > 2 and path[1] in _loggers(tree)
     return any(dotted(tuple(path)).startswith(f"{key}.") for key in OPEN_KEYS)
 
 
 def _put(tree: dict[str, Any], path: Sequence[str], change: Change) -> Fault | None:
+    *parents, last = path
     node: Any = tree
-    for part in path[:-1]:
-        if isinstance(node, dict) and not isinstance(node.get(part), (dict, list)):
-            node[part] = {}
-        node = _look_up(node, [part])[1]
-    last: Any = int(path[-1]) if isinstance(node, list) and path[-1].isdigit() else path[-1]
-    if isinstance(node, list) and not (isinstance(last, int) and last < len(node)):
-        return Fault(change.key, change.text, f"the list has {len(node)} elements", "Give the whole list: key=[...]")
-    node[last] = merged(node[last] if isinstance(node, list) else node.get(last), change.value)
+    for part in parents:
+        child = _look_up(node, [part])[1]
+        if isinstance(node, dict) and not isinstance(child, (dict, list)):
+            child = node[part] = {}
+        node = child
+    if isinstance(node, dict):
+        node[last] = merged(node.get(last), change.value)
+    elif isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = merged(node[int(last)], change.value)
+    else:
+        return Fault(change.key, change.text, "a list has elements 0 to its length less one", "Give the whole list: key=[...]")
     return None
 
 
@@ -119,8 +128,8 @@ def _delete(tree: dict[str, Any], path: Sequence[str], change: Change) -> Fault 
 
 def _unknown(tree: dict[str, Any], change: Change, groups: Iterable[str]) -> Fault:
     path = change.key.split(".")
-    if path[0] == "logger" and len(path) > 1 and path[1] not in tree.get("logger", {}):
-        chosen = ",".join([*tree.get("logger", {}), path[1]])
+    if path[0] == "logger" and len(path) > 1 and path[1] not in _loggers(tree):
+        chosen = ",".join([*_loggers(tree), path[1]])
         return Fault(change.key, change.text, f"the logger {path[1]} is not chosen", f"Add logger=[{chosen}]")
     words = [*groups, *(dotted(path) for path, _ in walk(tree) if path)]
     near = did_you_mean(change.key, words)

@@ -29,7 +29,7 @@ PLUGIN_PACKAGES = {
     ("logger", "aim"): "cpt-aim",
 }
 """Options that packages of this project add, and which."""
-_HYDRA_PACKAGE = re.compile(r"#\s*@package\s+hydra\b")
+_HYDRA_PACKAGE = re.compile(r"#\s*@package\s+\S*\bhydra\b")
 
 
 @dataclass(frozen=True)
