@@ -22,7 +22,7 @@ from cpt.data.store import build_store
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
 from cpt.job import Job
 from cpt.launch.local import LocalLauncher
-from cpt.plan.plan import Plan
+from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
 from cpt.rundir import RunDirectory
 

@@ -6,8 +6,8 @@ from cpt import plugins
 from cpt.contracts import Launcher
 from cpt.errors import ResourceError
 from cpt.launch.machine import cores, gpus
-from cpt.plan.layout import USABLE_SHARE, fits
-from cpt.plan.plan import Plan
+from cpt.planning.layout import USABLE_SHARE, fits
+from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
 
 LOCAL = ("auto", "local")

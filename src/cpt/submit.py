@@ -17,7 +17,7 @@ from cpt.contracts import Launcher, Task
 from cpt.data.prepare import Prepared, estimated_tokens, prepare
 from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, DataError, Fault, Interrupted, Preempted, RecipeError, ResourceError, UserError
 from cpt.job import Job, TrainOptions, Weights, read_result
-from cpt.plan.plan import Plan, Size, make_plan
+from cpt.planning.plan import Plan, Size, make_plan
 from cpt.recipe.schema import Recipe
 from cpt.resources import choose_launcher, refuse_too_large, world_size
 from cpt.rundir import RunDirectory

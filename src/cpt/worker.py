@@ -42,8 +42,8 @@ def _run(job: Job, folder: Path, rank: int) -> int:
 
 
 def _verbs() -> dict[str, Callable[[Job], Any]]:
-    from cpt.evaluate import verbs
-    from cpt.train.run import train
+    from cpt.evaluation import verbs
+    from cpt.training.run import train
 
     return {"train": train, "evaluate": verbs.evaluate, "generate": verbs.generate, "export": verbs.export}
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from cpt.console import duration, quantity
-from cpt.plan.layout import Layout, choose_layout
+from cpt.planning.layout import Layout, choose_layout
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
 

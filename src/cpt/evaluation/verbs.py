@@ -12,8 +12,8 @@ import torch
 from cpt.data.batches import evaluation_batches
 from cpt.data.store import DocumentSet, TokenStore
 from cpt.data.tokenizer import TextTokenizer
-from cpt.evaluate.compare import DocumentLosses
-from cpt.evaluate.perplexity import document_losses, rows_in_flight
+from cpt.evaluation.compare import DocumentLosses
+from cpt.evaluation.perplexity import document_losses, rows_in_flight
 from cpt.job import Job, Weights
 from cpt.model import checkpoint, hf
 from cpt.model.decoder import Decoder

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cpt.evaluate.compare import DocumentLosses
+from cpt.evaluation.compare import DocumentLosses
 
 Losses = dict[str, DocumentLosses]
 """Losses by the name of the validation set."""

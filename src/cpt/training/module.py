@@ -20,10 +20,10 @@ from cpt.model.decoder import Decoder
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schedule import learning_rate
 from cpt.recipe.schema import Recipe
-from cpt.train.optim import make_optimizer
-from cpt.train.signals import Stop, StopSignals
-from cpt.train.steps import StepWork
-from cpt.train.strategy import FsdpStrategy
+from cpt.training.optim import make_optimizer
+from cpt.training.signals import Stop, StopSignals
+from cpt.training.steps import StepWork
+from cpt.training.strategy import FsdpStrategy
 
 NO_CLIP = math.inf
 

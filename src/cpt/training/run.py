@@ -14,8 +14,8 @@ from cpt.data.prepare import Prepared
 from cpt.data.store import DocumentSet
 from cpt.data.tokenizer import TextTokenizer
 from cpt.errors import Interrupted, Preempted
-from cpt.evaluate.compare import DocumentLosses
-from cpt.evaluate.perplexity import document_losses, rows_in_flight
+from cpt.evaluation.compare import DocumentLosses
+from cpt.evaluation.perplexity import document_losses, rows_in_flight
 from cpt.job import Job, TrainOptions, Weights
 from cpt.log import open_loggers
 from cpt.model import hf
@@ -24,14 +24,14 @@ from cpt.model.init import init_weights
 from cpt.recipe.schema import Recipe
 from cpt.rundir import RunDirectory
 from cpt.model import checkpoint
-from cpt.train.bookkeeping import Bookkeeper
-from cpt.train.module import CptModule
-from cpt.train.position import Losses, Position
-from cpt.train.record import Recorder
-from cpt.train.save import Saver
-from cpt.train.signals import Stop, StopSignals
-from cpt.train.steps import Steps
-from cpt.train.strategy import FsdpStrategy, make_trainer
+from cpt.training.bookkeeping import Bookkeeper
+from cpt.training.module import CptModule
+from cpt.training.position import Losses, Position
+from cpt.training.record import Recorder
+from cpt.training.save import Saver
+from cpt.training.signals import Stop, StopSignals
+from cpt.training.steps import Steps
+from cpt.training.strategy import FsdpStrategy, make_trainer
 
 PROMPT_TOKENS = 32
 """Of the first validation document, where the recipe names no prompt."""

@@ -10,8 +10,8 @@ from cpt.data.tokenizer import TextTokenizer
 from cpt.log import Loggers
 from cpt.model.generate import generate
 from cpt.rundir import RunDirectory
-from cpt.train.module import CptModule, Step
-from cpt.train.position import Losses
+from cpt.training.module import CptModule, Step
+from cpt.training.position import Losses
 
 
 @dataclass

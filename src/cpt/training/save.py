@@ -11,15 +11,15 @@ import torch.distributed as dist
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from cpt.data.tokenizer import TextTokenizer
-from cpt.evaluate.compare import compare
+from cpt.evaluation.compare import compare
 from cpt.model import hf
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
 from cpt.rundir import RunDirectory
 from cpt.model import checkpoint
-from cpt.train.module import CptModule
-from cpt.train.position import Losses, Position
-from cpt.train.signals import Stop
+from cpt.training.module import CptModule
+from cpt.training.position import Losses, Position
+from cpt.training.signals import Stop
 
 
 @dataclass

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 
 from cpt.data.batches import EvaluationBatch
-from cpt.evaluate.compare import DocumentLosses
+from cpt.evaluation.compare import DocumentLosses
 from cpt.model.decoder import Decoder
 
 

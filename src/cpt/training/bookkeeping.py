@@ -7,11 +7,11 @@ from collections.abc import Callable
 import lightning.pytorch as pl
 
 from cpt.recipe.schema import Recipe
-from cpt.train.module import CptModule, Step
-from cpt.train.position import Losses, Position
-from cpt.train.record import Recorder
-from cpt.train.save import Saver
-from cpt.train.signals import Stop, StopSignals
+from cpt.training.module import CptModule, Step
+from cpt.training.position import Losses, Position
+from cpt.training.record import Recorder
+from cpt.training.save import Saver
+from cpt.training.signals import Stop, StopSignals
 
 class Bookkeeper(pl.Callback):
     """The one callback of a run.
