@@ -21,9 +21,10 @@ WORKER = """
 import json, os, signal, sys, time
 from pathlib import Path
 folder, rank = Path(sys.argv[1]), os.environ["RANK"]
-heard = []
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+heard, stops = [], (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+for number in stops:
     signal.signal(number, lambda number, frame: heard.append(number))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
 (folder / f"pid-{rank}").write_text(str(os.getpid()))
 started = time.monotonic()
 while not heard and time.monotonic() - started < 60:
@@ -123,10 +124,26 @@ def test_a_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
     assert not any(map(alive, pids))
 
 
-def test_a_process_that_does_not_listen_yet_stops_as_the_signal_asks(tmp_path: Path) -> None:
-    deaf = "import os, sys, time; open(f'{sys.argv[1]}/pid-' + os.environ['RANK'], 'w').write(str(os.getpid())); time.sleep(60)"
-    command, _ = start(tmp_path, 2, deaf)
-    command.send_signal(signal.SIGTERM)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_a_signal_that_comes_too_early_is_heard_once_the_process_listens(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    early = """
+import os, sys, time
+open(f"{sys.argv[1]}/pid-{os.environ['RANK']}", "w").write(str(os.getpid()))
+time.sleep(0.5)
+from cpt.launch.child import end_on_signals
+open(f"{sys.argv[1]}/imported-{os.environ['RANK']}", "w").close()
+end_on_signals()
+time.sleep(60)
+"""
+    command, _ = start(tmp_path, 2, early)
+    command.send_signal(number)
+    assert command.wait(20) == code
+    assert len(list(tmp_path.glob("imported-*"))) == 2
+
+
+def test_a_process_that_listens_and_does_not_catch_stops_as_the_signal_asks(tmp_path: Path) -> None:
+    command, _ = start(tmp_path, 2, "import signal\n" + WORKER.replace("lambda number, frame: heard.append(number)", "signal.SIG_DFL"))
+    command.send_signal(signal.SIGUSR1)
     assert command.wait(20) == 75
 
 

@@ -18,9 +18,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_on_signals() -> None:
-    """Ends this process at once when it is told to stop, until something with more to save takes the signals over."""
+    """Ends this process at once when it is told to stop, until something with more to save takes the signals over.
+
+    The launcher starts processes with these signals blocked; from here on they are heard, those that came before too.
+    """
     for number in STOP_CODES:
         signal.signal(number, _end)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_CODES)
 
 
 def die_with(parent_pid: int) -> None:

@@ -26,8 +26,9 @@ _STOPPED = (EXIT_DONE, EXIT_PREEMPTED, EXIT_INTERRUPTED)
 class LocalLauncher(Launcher):
     """Runs a task's processes on this machine, each told its place by the variables that torch reads (`RANK`, `WORLD_SIZE`, ...).
 
-    SIGINT, SIGTERM and SIGUSR1 are passed on to every process once; a second Ctrl-C kills them. A process that fails takes the others
-    with it. None outlives this one, however it ends.
+    SIGINT, SIGTERM and SIGUSR1 are passed on to every process once; a second Ctrl-C kills them. A process starts with them blocked, so that
+    none strikes while its imports run, and unblocks them when it listens (`cpt.launch.child.end_on_signals`). A process that fails takes
+    the others with it. None outlives this one, however it ends.
     """
 
     def run(self, task: Task) -> int:
@@ -58,12 +59,14 @@ class _Group:
         """Rank and return code of the first that failed."""
 
     def start(self, task: Task) -> None:
-        """Starts every process of `task`; one that comes after a signal gets it too."""
+        """Starts every process of `task`, with the signals to stop blocked: they inherit that, and none is told before all are there."""
         port = _free_port()
-        for rank in range(task.processes):
-            self.processes.append(_start(task, rank, port))
-            for number in self.passed_on:
-                self.processes[-1].send_signal(number)
+        earlier = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_CODES)
+        try:
+            for rank in range(task.processes):
+                self.processes.append(_start(task, rank, port))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
     def wait(self) -> int:
         """Waits for all; returns the exit code of the first failure, else the strongest reason to stop."""
@@ -113,7 +116,7 @@ class _Group:
         return next(((rank, code) for rank, code in codes if self._code(self.processes[rank]) not in _STOPPED), None)
 
     def _code(self, process: subprocess.Popen[bytes]) -> int:
-        """The exit code; a process that one of our signals ended before it could catch it has stopped as that signal asks."""
+        """The exit code; a process that one of our signals ended because it does not catch it has stopped as that signal asks."""
         code = int(process.returncode)
         if -code in self.passed_on:
             return STOP_CODES[signal.Signals(-code)]
