@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from cpt import compose as door
-from cpt import storage
+from cpt import composition, storage
 from cpt import submit as submitting
 from cpt.base import Base, open_model, resolve_base
 from cpt.contracts import Launcher, NoOptions
@@ -70,7 +69,7 @@ def compose(overrides: Sequence[str] = ()) -> Recipe:
         >>> compose(["optim.lr=1e-5"]).optim.lr
         1e-05
     """
-    return door.compose(overrides).recipe
+    return composition.compose(overrides).recipe
 
 
 def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None = None, dry_run: bool = False) -> Run:
@@ -142,9 +141,7 @@ def evaluate(model: str, sets: Mapping[str, str], *, checkpoint: str | None = No
     return results
 
 
-def generate(
-    model: str, prompt: str, *, checkpoint: str | None = None, max_tokens: int = 128, greedy: bool = False, seed: int = 0
-) -> str:
+def generate(model: str, prompt: str, *, checkpoint: str | None = None, max_tokens: int = 128, greedy: bool = False, seed: int = 0) -> str:
     """The prompt's continuation by a run, checkpoint or Hugging Face folder; see `evaluate` for the arguments."""
     base = open_model(model, checkpoint)
     with tempfile.TemporaryDirectory() as folder:

@@ -50,7 +50,9 @@ def resolve_base(recipe: Recipe) -> Base:
     init = recipe.model.init
     if init in (None, "random"):
         if recipe.model.architecture is None:
-            raise RecipeError(WHERE, str(init), "model=auto reads the shape from a base model", "Name one: model.init=FOLDER, URL or ORG/NAME")
+            raise RecipeError(
+                WHERE, str(init), "model=auto reads the shape from a base model", "Name one: model.init=FOLDER, URL or ORG/NAME"
+            )
         return Base("random", None, "random", recipe.model.architecture)
     if init == "base":
         return _checked(recipe, open_model(str(resources.files("cpt") / "bases" / recipe.model.name)), "base")
@@ -72,7 +74,9 @@ def open_model(location: str, checkpoint: str | None = None) -> Base:
     if storage.exists(storage.join(location, "manifest.json")):
         return _run_model(location, checkpoint)
     if not storage.exists(storage.join(location, "config.json")):
-        raise CheckpointError(WHERE, location, "must be a Hugging Face folder, a run or a checkpoint", "It needs a config.json or a manifest.json")
+        raise CheckpointError(
+            WHERE, location, "must be a Hugging Face folder, a run or a checkpoint", "It needs a config.json or a manifest.json"
+        )
     return _folder_model(location, storage.fetch(location, storage.cache_folder("models")))
 
 
@@ -95,7 +99,12 @@ def _checked(recipe: Recipe, base: Base, origin: str) -> Base:
     asked = recipe.model.architecture
     if asked is not None and (differences := _differences(asked, base.architecture)):
         raise CheckpointError.of(
-            Fault(f"{WHERE}: {recipe.model.init}", f"{key} {found}", f"model={recipe.model.name} has {key} {wanted}", "Use model=auto to take the base's own shape")
+            Fault(
+                f"{WHERE}: {recipe.model.init}",
+                f"{key} {found}",
+                f"model={recipe.model.name} has {key} {wanted}",
+                "Use model=auto to take the base's own shape",
+            )
             for key, wanted, found in differences
         )
     return Base(origin, base.folder, base.kind, base.architecture, base.parent)
@@ -112,8 +121,8 @@ def _is_hub_name(location: str) -> bool:
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download  # only here: it takes half a second to import
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  it takes half a second to import
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(WEIGHT_FILES)))

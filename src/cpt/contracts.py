@@ -44,7 +44,7 @@ class DataSource(ABC):
     def documents(self, locations: Sequence[str]) -> Iterator[str]:
         """The texts, in an order that only the content decides."""
 
-    def size_bytes(self, locations: Sequence[str]) -> int | None:
+    def size_bytes(self, locations: Sequence[str]) -> int | None:  # noqa: ARG002  sources that can tell override it
         """About how many bytes of text there are, found without reading them; None where that cannot be known. For plans."""
         return None
 

@@ -1,15 +1,15 @@
 """Everything that can go wrong, as one tree, and the exit code each branch ends with.
 
-    CptError                  1    our own fault, unless a branch below says otherwise
-    ├── UserError             2    the user's to mend; carries every fault found, never a traceback
-    │   ├── RecipeError            a key, value, group or recipe file
-    │   ├── DataError              training or validation text, tokenizer
-    │   ├── StorageError           a path, URL, credential or lease
-    │   ├── PluginError            a plugin asked for and missing, duplicated or broken
-    │   ├── CheckpointError        weights or a checkpoint that cannot be read
-    │   └── ResourceError          nodes, GPUs or memory that are not here
-    ├── Preempted             75   stopped by SIGTERM, SIGUSR1 or the time limit; committed
-    └── Interrupted           130  stopped by Ctrl-C; committed
+CptError                  1    our own fault, unless a branch below says otherwise
+├── UserError             2    the user's to mend; carries every fault found, never a traceback
+│   ├── RecipeError            a key, value, group or recipe file
+│   ├── DataError              training or validation text, tokenizer
+│   ├── StorageError           a path, URL, credential or lease
+│   ├── PluginError            a plugin asked for and missing, duplicated or broken
+│   ├── CheckpointError        weights or a checkpoint that cannot be read
+│   └── ResourceError          nodes, GPUs or memory that are not here
+├── Preempted             75   stopped by SIGTERM, SIGUSR1 or the time limit; committed
+└── Interrupted           130  stopped by Ctrl-C; committed
 """
 
 from __future__ import annotations
@@ -100,13 +100,13 @@ class ResourceError(UserError):
     """Nodes, GPUs or memory that are not here."""
 
 
-class Preempted(CptError):
+class Preempted(CptError):  # noqa: N818  it is no error: the run is committed
     """Stopped by SIGTERM, SIGUSR1 or the time limit after a commit; may be requeued."""
 
     exit_code = EXIT_PREEMPTED
 
 
-class Interrupted(CptError):
+class Interrupted(CptError):  # noqa: N818  likewise
     """Stopped by Ctrl-C after a commit."""
 
     exit_code = EXIT_INTERRUPTED

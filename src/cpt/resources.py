@@ -73,5 +73,9 @@ def _who_could() -> str:
     """The launchers that could take a cluster: installed ones by name, the others with their package."""
     here = {plugin.name for plugin in plugins.installed("launchers")} - set(LOCAL)
     offers = [f"launcher={name}" for name in sorted(here)]
-    offers += [f"launcher={n} (pip install {package})" for (kind, n), package in plugins.OFFERED_BY.items() if kind == "launchers" and n not in here]
+    offers += [
+        f"launcher={n} (pip install {package})"
+        for (kind, n), package in plugins.OFFERED_BY.items()
+        if kind == "launchers" and n not in here
+    ]
     return f"Launchers that could take it: {', '.join(offers)}"

@@ -1,4 +1,4 @@
-"""From a recipe to a run: base, launcher, data, plan, identity, run directory, launch. Nothing is started before all of it is found good."""
+"""From a recipe to a run: base, launcher, data, plan, identity, run directory, launch. Nothing starts before all of it is good."""
 
 from __future__ import annotations
 
@@ -15,9 +15,22 @@ from cpt.base import Base, resolve_base
 from cpt.console import StatusLine, quantity
 from cpt.contracts import Launcher, Task
 from cpt.data.prepare import Prepared, estimated_tokens, prepare
-from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, DataError, Fault, Interrupted, Preempted, RecipeError, ResourceError, UserError
+from cpt.errors import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_PREEMPTED,
+    CptError,
+    DataError,
+    Fault,
+    Interrupted,
+    Preempted,
+    RecipeError,
+    ResourceError,
+    UserError,
+)
 from cpt.job import Job, TrainOptions, Weights, read_result
 from cpt.planning.plan import Plan, Size, make_plan
+from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe
 from cpt.resources import choose_launcher, refuse_too_large, world_size
 from cpt.rundir import RunDirectory
@@ -70,6 +83,8 @@ def make_submission(recipe: Recipe) -> Submission:
     prepared = prepare_data(recipe, base)
     plan = make_plan(recipe, base.architecture, Size(prepared.sequences, prepared.tokens, exact=True), ranks)
     refuse_too_large(recipe, plan)
+    for warning in schedule_warnings(recipe.sched, plan.steps) if recipe.train.max_epochs else []:
+        say(f"warning: {warning}")
     return Submission(recipe, base, launcher, prepared, plan)
 
 
@@ -135,7 +150,11 @@ def open_run(submission: Submission, member: str | None) -> RunDirectory:
 def announce(recipe: Recipe, base: Base, plan: Plan, name: str) -> None:
     """Says what will run: the model and where it starts from, the data, the plan."""
     start = {"random": "random start: pre-training, not CPT", "base": "from its base"}.get(base.origin, f"from {base.origin}")
-    facts = [f"cpt {importlib.metadata.version('cpt-train')}", f"{recipe.model.name} ({quantity(plan.parameters)}) {start}", recipe.data.source]
+    facts = [
+        f"cpt {importlib.metadata.version('cpt-train')}",
+        f"{recipe.model.name} ({quantity(plan.parameters)}) {start}",
+        recipe.data.source,
+    ]
     say(" · ".join([*facts, recipe.train.precision, *([name] if name else [])]))
     if recipe.model.note:
         say(f"note  {recipe.model.note}")
@@ -176,16 +195,20 @@ def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest
 def _manifest(submission: Submission, earlier: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a run that starts, or goes on: what was committed stays, what may change on the way is recorded."""
     recipe, parts = submission.recipe, submission.identity
-    return rundir.new_manifest(
-        identity=rundir.identity(parts),
-        identity_parts=parts,
-        data=submission.prepared.content,
-        versions={name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        parent=submission.base.parent,
-    ) | {key: earlier[key] for key in ("steps", "tokens", "checkpoints") if key in earlier} | {
-        "plan": submission.plan.to_json(),
-        "where": {group: recipe.model_dump(mode="json")[group] for group in ("cluster", "parallel", "checkpoint")},
-    }
+    return (
+        rundir.new_manifest(
+            identity=rundir.identity(parts),
+            identity_parts=parts,
+            data=submission.prepared.content,
+            versions={name: importlib.metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
+            parent=submission.base.parent,
+        )
+        | {key: earlier[key] for key in ("steps", "tokens", "checkpoints") if key in earlier}
+        | {
+            "plan": submission.plan.to_json(),
+            "where": {group: recipe.model_dump(mode="json")[group] for group in ("cluster", "parallel", "checkpoint")},
+        }
+    )
 
 
 def _train_options(run: RunDirectory, submission: Submission, resume: Path | None) -> TrainOptions:
@@ -198,7 +221,7 @@ def _train_options(run: RunDirectory, submission: Submission, resume: Path | Non
         dp_shard=layout.dp_shard,
         micro_batch=layout.micro_batch,
         activation_checkpointing=layout.activation_checkpointing,
-        resume=resume and str(resume),
+        resume=str(resume) if resume else None,
     )
 
 

@@ -32,7 +32,7 @@ def _run(job: Job, folder: Path, rank: int) -> int:
     except CptError as error:
         faults = error.faults if isinstance(error, UserError) else ()
         answer, code = {"faults": faults, "message": str(error)}, error.exit_code
-    except Exception as error:  # noqa: BLE001  whatever it is, the user gets a line and a file, not a traceback
+    except Exception as error:  # whatever it is, the user gets a line and a file, not a traceback
         report = folder / f"crash-rank-{rank}.txt"
         report.write_text(traceback.format_exc())
         answer, code = {"message": f"{type(error).__name__}: {error} (traceback in {report})"}, EXIT_OURS

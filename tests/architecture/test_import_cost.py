@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 HEAVY = {"torch", "lightning", "transformers", "s3fs", "tensorboard"}
-DOOR = ["cpt", "cpt.api", "cpt.cli", "cpt.compose", "cpt.contracts", "cpt.data", "cpt.planning", "cpt.plugins", "cpt.rundir", "cpt.storage"]
+DOOR = [
+    "cpt",
+    "cpt.api",
+    "cpt.cli",
+    "cpt.composition",
+    "cpt.contracts",
+    "cpt.data",
+    "cpt.planning",
+    "cpt.plugins",
+    "cpt.rundir",
+    "cpt.storage",
+]
 
 
 def heavy_after(code: str) -> set[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cpt.compose import compose, groups
+from cpt.composition import compose, groups
 from cpt.errors import RecipeError
 
 
@@ -121,5 +121,5 @@ def test_a_package_whose_options_are_missing_is_named(install) -> None:  # type:
 
 def test_the_door_imports_no_torch() -> None:
     heavy = {"torch", "lightning", "transformers", "s3fs"}
-    code = f"import cpt.compose, sys; cpt.compose.compose([]); sys.exit(bool({heavy} & set(sys.modules)))"
+    code = f"import cpt.composition, sys; cpt.composition.compose([]); sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

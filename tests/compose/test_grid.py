@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cpt.compose import compose, compose_grid
+from cpt.composition import compose, compose_grid
 from cpt.errors import RecipeError
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cpt.compose import compose, job_yaml
+from cpt.composition import compose, job_yaml
 from cpt.errors import RecipeError
 from cpt.recipe.gate import write_yaml
 

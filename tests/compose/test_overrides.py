@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from cpt.compose import compose
+from cpt.composition import compose
 from cpt.errors import RecipeError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cpt.compose import compose, compose_grid, job_yaml
+from cpt.composition import compose, compose_grid, job_yaml
 from cpt.errors import RecipeError
 
 AMAZON = """

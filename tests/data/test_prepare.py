@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cpt.compose import compose
+from cpt.composition import compose
 from cpt.data.prepare import Prepared, prepare
 from cpt.data.store import DocumentSet
 from cpt.data.tokenizer import bytes_tokenizer

@@ -27,7 +27,14 @@ def test_a_run_leaves_what_the_interface_names(cpt: Callable, tmp_path: Path) ->
     assert "o/r" in done.stdout
     assert "domain" in done.stdout
     assert done.stdout.count("\n") == 4
-    for name in ("recipe.yaml", "recipe.json", "samples.jsonl", "final/model.safetensors", "final/generation_config.json", "final/tokenizer_config.json"):
+    for name in (
+        "recipe.yaml",
+        "recipe.json",
+        "samples.jsonl",
+        "final/model.safetensors",
+        "final/generation_config.json",
+        "final/tokenizer_config.json",
+    ):
         assert (run / name).exists(), name
     assert len(list((run / "tensorboard").iterdir())) == 1
     table = rows(run)

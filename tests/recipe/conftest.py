@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cpt.compose import Composed, compose
+from cpt.composition import Composed, compose
 from cpt.errors import Fault, RecipeError
 from cpt.recipe.amazon import render
 from cpt.recipe.amazon_layout import put

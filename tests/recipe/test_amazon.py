@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cpt.compose import compose
+from cpt.composition import compose
 from cpt.errors import RecipeError
 from cpt.recipe.amazon import from_amazon, is_amazon, render, to_amazon
 from cpt.recipe.amazon_layout import descriptive, layout, put

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cpt.compose import compose, groups
+from cpt.composition import compose, groups
 from cpt.recipe.build import keys
 from cpt.recipe.gate import dotted, read_yaml, walk
 from cpt.recipe.library import Library

@@ -6,8 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-QUICK = ("model.init=random", "train.max_length=64", "train.global_batch_size=8", "train.max_steps=6", "train.validate_every=3", "eval.max_tokens=4")
+QUICK = (
+    "model.init=random",
+    "train.max_length=64",
+    "train.global_batch_size=8",
+    "train.max_steps=6",
+    "train.validate_every=3",
+    "eval.max_tokens=4",
+)
 """Overrides for a run of a few seconds: the sample data, nova_tiny's shape, six small steps."""
+
 
 def rows(run: Path) -> list[dict[str, Any]]:
     """The rows of a run's metrics.jsonl."""

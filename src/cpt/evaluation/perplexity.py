@@ -12,7 +12,6 @@ from cpt.data.batches import EvaluationBatch
 from cpt.evaluation.compare import DocumentLosses
 from cpt.model.decoder import Decoder
 
-
 TOKENS_IN_FLIGHT = 8192
 """Tokens of a forward pass: enough for full-speed matrix products; nothing is kept for a backward pass."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-
 from pathlib import Path
 from typing import Any
 
@@ -79,4 +78,3 @@ def _load(weights: Weights) -> tuple[Decoder, torch.device]:
     assert weights.folder is not None
     (checkpoint if weights.kind == "checkpoint" else hf).load(weights.folder, decoder)
     return decoder.to(device).eval(), device
-

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict import (
@@ -28,6 +27,8 @@ from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
     set_optimizer_state_dict,
 )
+from torch.distributed.checkpoint.state_dict_loader import load as load_state_dict
+from torch.distributed.checkpoint.state_dict_saver import save as save_state_dict
 from torch.optim import Optimizer
 
 MODEL, OPTIMIZER = "model", "optimizer"
@@ -66,11 +67,11 @@ def _moments(decoder: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
 
 def _write(folder: Path, tensors: dict[str, Any]) -> None:
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    dcp.save(tensors, storage_writer=writer, no_dist=not dist.is_initialized())
+    save_state_dict(tensors, storage_writer=writer, no_dist=not dist.is_initialized())
 
 
 def _read(folder: Path, tensors: dict[str, Any]) -> None:
-    dcp.load(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=not dist.is_initialized())
+    load_state_dict(tensors, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=not dist.is_initialized())
 
 
 @contextmanager

@@ -51,7 +51,9 @@ def memory_gb(architecture: Architecture, recipe: Recipe, dp_shard: int, micro_b
     tokens = micro_batch * recipe.train.max_length
     q_width, kv_width = architecture.heads * architecture.head_width, architecture.kv_heads * architecture.head_width
     of_a_block = (6 * architecture.width + 2 * q_width + 2 * kv_width + 4 * architecture.ffn_width) * width_bytes
-    stored = architecture.layers * architecture.width * width_bytes + of_a_block if checkpointing == "full" else architecture.layers * of_a_block
+    stored = (
+        architecture.layers * architecture.width * width_bytes + of_a_block if checkpointing == "full" else architecture.layers * of_a_block
+    )
     logits = min(tokens * architecture.vocabulary * 4, 64 * 2**20) * 2
     return (states + unsharded + tokens * stored + logits) / GB
 

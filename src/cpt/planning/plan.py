@@ -55,7 +55,11 @@ class Plan:
         """The plan for a person."""
         about = "" if self.exact else "about "
         layout, cluster = self.layout, recipe.cluster
-        where = f"{cluster.nodes} nodes of {cluster.gpus_per_node} {cluster.gpu}" if cluster.instance_type else f"{_count(layout.world_size, 'process', 'processes')} here"
+        where = (
+            f"{cluster.nodes} nodes of {cluster.gpus_per_node} {cluster.gpu}"
+            if cluster.instance_type
+            else f"{_count(layout.world_size, 'process', 'processes')} here"
+        )
         mesh = f"mesh dp_replicate {layout.dp_replicate} x dp_shard {layout.dp_shard}"
         passes = f"{_count(layout.grad_accumulation, 'pass', 'passes')} of {_count(layout.micro_batch, 'sequence', 'sequences')} a rank"
         idle = f", {layout.idle_share:.0%} of the slots idle" if layout.idle_share else ""

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
+from typing_extensions import override
 
 from cpt.errors import CheckpointError
 from cpt.model.decoder import Decoder
@@ -86,10 +87,19 @@ class CptModule(pl.LightningModule):
         """The recipe's optimizer."""
         return make_optimizer(self.decoder, self.recipe.optim)
 
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer itself, without Lightning's wrapper."""
+        wrapped = self.optimizers()
+        assert not isinstance(wrapped, list)
+        return wrapped.optimizer
+
+    @override
     def transfer_batch_to_device(self, batch: StepWork, device: torch.device, dataloader_idx: int) -> StepWork:
         """Nothing: micro-batches move one by one."""
         return batch
 
+    @override
     def training_step(self, work: StepWork, batch_idx: int) -> None:
         """Step k: all micro-batches of this rank, one gradient reduction, one update.
 
@@ -142,6 +152,7 @@ class CptModule(pl.LightningModule):
 
     def _update(self, rate: float) -> None:
         optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()

@@ -9,7 +9,6 @@ from pathlib import Path
 from torch.optim import Optimizer
 
 from cpt.data.batches import evaluation_batches
-from cpt.data.order import DataPlan
 from cpt.data.prepare import Prepared
 from cpt.data.store import DocumentSet
 from cpt.data.tokenizer import TextTokenizer
@@ -18,12 +17,11 @@ from cpt.evaluation.compare import DocumentLosses
 from cpt.evaluation.perplexity import document_losses, rows_in_flight
 from cpt.job import Job, TrainOptions, Weights
 from cpt.log import open_loggers
-from cpt.model import hf
+from cpt.model import checkpoint, hf
 from cpt.model.decoder import Decoder
 from cpt.model.init import init_weights
 from cpt.recipe.schema import Recipe
 from cpt.rundir import RunDirectory
-from cpt.model import checkpoint
 from cpt.training.bookkeeping import Bookkeeper
 from cpt.training.module import CptModule
 from cpt.training.position import Losses, Position
@@ -47,7 +45,7 @@ def train(job: Job) -> None:
     options, recipe = TrainOptions(**job.options), job.recipe
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     prepared = Prepared.from_json(options.prepared)
-    run, resume = RunDirectory.at(options.run), options.resume and Path(options.resume)
+    run, resume = RunDirectory.at(options.run), Path(options.resume) if options.resume else None
     position = Position.read(resume) if resume else Position()
     signals = StopSignals()
     module = CptModule(recipe, job.weights.architecture, options.total_steps, _filler(job.weights, resume, recipe.run.seed), signals)
@@ -56,17 +54,16 @@ def train(job: Job) -> None:
     recorder = _recorder(run, recipe, prepared, rank, options, position.step)
     saver = Saver(run, recipe, job.weights.architecture, prepared.tokenizer, rank)
     validator = _Validator(prepared, recipe.train.max_length, rank, world_size)
-    bookkeeper = Bookkeeper(recipe, options.total_steps, position, validator, recorder, saver, signals)
+    bookkeeper = Bookkeeper(position, validator, recorder, saver, signals)
     trainer = make_trainer(strategy, [bookkeeper], int(os.environ.get("LOCAL_WORLD_SIZE", world_size)), recipe.cluster.nodes)
-    plan = DataPlan(prepared.train, recipe.train.max_length, recipe.train.global_batch_size, recipe.run.seed)
-    steps = Steps(plan, position.step + 1, options.total_steps, rank, world_size, options.micro_batch)
+    steps = Steps(prepared.plan, position.step + 1, options.total_steps, rank, world_size, options.micro_batch)
     trainer.fit(module, steps.loader())
     recorder.close()
-    _raise_if_stopped(bookkeeper)
+    _raise_if_stopped(bookkeeper, options.total_steps)
 
 
-def _raise_if_stopped(bookkeeper: Bookkeeper) -> None:
-    message = f"committed at step {bookkeeper.position.step} of {bookkeeper.total_steps}"
+def _raise_if_stopped(bookkeeper: Bookkeeper, total_steps: int) -> None:
+    message = f"committed at step {bookkeeper.position.step} of {total_steps}"
     if bookkeeper.stopped is Stop.INTERRUPTED:
         raise Interrupted(message)
     if bookkeeper.stopped is Stop.PREEMPTED:
@@ -118,4 +115,3 @@ def _prompt(recipe: Recipe, prepared: Prepared, tokenizer: TextTokenizer) -> lis
         return tokenizer.encode(recipe.eval.prompt)
     first = next(iter(prepared.validation.values()))
     return [int(token) for token in first.document(0)[:PROMPT_TOKENS]]
-

@@ -12,11 +12,10 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from cpt.data.tokenizer import TextTokenizer
 from cpt.evaluation.compare import compare
-from cpt.model import hf
+from cpt.model import checkpoint, hf
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
 from cpt.rundir import RunDirectory
-from cpt.model import checkpoint
 from cpt.training.module import CptModule
 from cpt.training.position import Losses, Position
 from cpt.training.signals import Stop
@@ -48,12 +47,14 @@ class Saver:
 
     def finish(self, module: CptModule, position: Position, losses: Losses) -> None:
         """Commits the final model, then the last checkpoint, then the manifest that says so."""
-        weights = get_model_state_dict(module.decoder, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+        weights: dict[str, Any] = get_model_state_dict(module.decoder, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
         if self.rank == 0:
             self._commit_final(weights)
         self._commit_checkpoint(module, position, losses)
         summary = {name: compare(position.before[name], after).to_json() for name, after in losses.items()}
-        self._publish(position, {"status": "completed", "final": "final", "checkpoint_s3_bucket": self.run.uri("final"), "summary": summary})
+        self._publish(
+            position, {"status": "completed", "final": "final", "checkpoint_s3_bucket": self.run.uri("final"), "summary": summary}
+        )
 
     def _commit_checkpoint(self, module: CptModule, position: Position, losses: Losses) -> None:
         folder = self.run.temporary_checkpoint(position.step)
@@ -61,7 +62,7 @@ class Saver:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         dist.barrier()
-        checkpoint.save(folder, module.decoder, module.optimizers().optimizer)
+        checkpoint.save(folder, module.decoder, module.optimizer)
         dist.barrier()
         if self.rank == 0:
             hf.write_config(folder, self.architecture, bos_id=self.tokenizer.bos_id, eos_id=self.tokenizer.eos_id)
@@ -81,4 +82,3 @@ class Saver:
             self.run.prune(self.recipe.checkpoint.keep)
             self.run.publish()
         dist.barrier()
-

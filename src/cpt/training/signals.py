@@ -31,5 +31,5 @@ class StopSignals:
         for number in REASONS:
             signal.signal(number, self._receive)
 
-    def _receive(self, number: int, frame: FrameType | None) -> None:
+    def _receive(self, number: int, _: FrameType | None) -> None:
         self.reason = max(self.reason, REASONS[signal.Signals(number)])

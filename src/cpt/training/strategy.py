@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
-from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
 from cpt.model.decoder import Decoder
+
+if TYPE_CHECKING:
+    from cpt.training.module import CptModule
 
 MESH_AXES = ("dp_replicate", "dp_shard")
 
@@ -48,11 +50,11 @@ class FsdpStrategy(ModelParallelStrategy):
         assert self.accelerator is not None
         assert self.lightning_module is not None
         self.accelerator.setup(trainer)
-        decoder: Decoder = self.lightning_module.decoder
-        self.shard(decoder)
-        decoder.to_empty(device=self.root_device)
+        module = cast("CptModule", self.lightning_module)
+        self.shard(module.decoder)
+        module.decoder.to_empty(device=self.root_device)
         self.setup_optimizers(trainer)
-        self.lightning_module.fill(decoder, self.optimizers[0])
+        module.fill(module.decoder, self.optimizers[0])
         self.barrier()
         self.setup_precision_plugin()
 
@@ -68,11 +70,6 @@ class FsdpStrategy(ModelParallelStrategy):
         assert isinstance(decoder, FSDPModule)
         decoder.set_requires_gradient_sync(enabled)
         decoder.set_is_last_backward(enabled)
-
-    @property
-    def distributed_sampler_kwargs(self) -> Mapping[str, Any]:
-        """Which part of the data this rank reads; `cpt.data.batches` deals it out, not a sampler."""
-        return {"num_replicas": self.world_size, "rank": self.global_rank}
 
 
 class EpochLoop(_TrainingEpochLoop):
@@ -104,5 +101,3 @@ def make_trainer(strategy: FsdpStrategy, callbacks: list[pl.Callback], processes
     )
     trainer.fit_loop.epoch_loop = EpochLoop(trainer, min_steps=None, max_steps=-1)
     return trainer
-
-
