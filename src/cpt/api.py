@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from cpt.data.prepare import store_root
 from cpt.data.sources import JsonlSource
 from cpt.data.store import build_store
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
+from cpt.errors import one_line
 from cpt.job import Job
 from cpt.launch.local import LocalLauncher
 from cpt.planning.plan import Plan
@@ -53,10 +55,19 @@ class Run:
         lines = [f"done  {self.manifest['steps']} steps → {self.location}"]
         width = max((len(name) for name in self.summary), default=0)
         for name, row in self.summary.items():
-            half = (row["interval"][1] - row["interval"][0]) / 2
-            figures = f"{row['before']:.3f} → {row['after']:.3f}  {row['verdict']:<6} ({row['change']:+.3f} ± {half:.3f})"
+            figures = f"{row['before']:.3f} → {row['after']:.3f}  {row['verdict']:<6} ({row['change']:+.3f}{_spread(row['interval'])})"
             lines.append(f"      {name:<{width}} {figures}")
-        return [*lines, f'      go on: cpt generate {self.location} --prompt "..."']
+        samples = RunDirectory.at(self.location).samples()
+        lines += [
+            f"      {sample['name']:<{width}} {one_line(sample['prompt'][-40:] + '│' + sample['text'])}"
+            for sample in samples[:1] + samples[-1:]
+        ]
+        prompt = samples[-1]["prompt"].splitlines()[0][:40] if samples else "The"
+        return [*lines, f"      go on: {shlex.join(['cpt', 'generate', self.location, '--prompt', prompt])}"]
+
+
+def _spread(interval: Sequence[float] | None) -> str:
+    return f" ± {(interval[1] - interval[0]) / 2:.3f}" if interval else ", one document: no interval"
 
 
 def compose(overrides: Sequence[str] = ()) -> Recipe:

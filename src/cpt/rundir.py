@@ -78,6 +78,11 @@ class RunDirectory:
         """Tokens in a sequence of this run."""
         return int(json.loads(storage.read_bytes(storage.join(self.location, "recipe.json")))["train"]["max_length"])
 
+    def samples(self) -> list[dict[str, Any]]:
+        """The text samples: `{"step", "name", "prompt", "text"}`, in the order they were written."""
+        location = self.uri("samples.jsonl")
+        return [json.loads(line) for line in storage.read_bytes(location).splitlines()] if storage.exists(location) else []
+
     def uri(self, *parts: str) -> str:
         """The URL of something in the run, or its absolute path."""
         return storage.join(self.location if self._remote else str(self.local), *parts)

@@ -14,8 +14,17 @@ Cpt = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def cpt(tmp_path: Path) -> Cpt:
-    """`cpt(*words)` runs the command in `tmp_path`; `code` is the exit code it must end with."""
+def documents(tmp_path: Path) -> Path:
+    """A small domain: 60 documents about a made-up machine, in `domain.jsonl`."""
+    file = tmp_path / "domain.jsonl"
+    lines = (f"Valve {n} of the press opens at {n * 7 % 40} bar and closes at {n * 3 % 20} bar; check seal {n % 9}." for n in range(60))
+    file.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
+    return file
+
+
+@pytest.fixture
+def cpt(tmp_path: Path, documents: Path) -> Cpt:
+    """`cpt(*words)` runs the command in `tmp_path`, where `domain.jsonl` is; `code` is the exit code it must end with."""
 
     def run(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         result = subprocess.run([sys.executable, "-m", "cpt", *words], cwd=tmp_path, capture_output=True, text=True, timeout=240)
@@ -24,12 +33,3 @@ def cpt(tmp_path: Path) -> Cpt:
         return result
 
     return run
-
-
-@pytest.fixture
-def documents(tmp_path: Path) -> Path:
-    """A small domain: 60 documents about a made-up machine, in `domain.jsonl`."""
-    file = tmp_path / "domain.jsonl"
-    lines = (f"Valve {n} of the press opens at {n * 7 % 40} bar and closes at {n * 3 % 20} bar; check seal {n % 9}." for n in range(60))
-    file.write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
-    return file

@@ -11,8 +11,18 @@ from runs import losses
 
 def test_one_two_and_three_processes_give_the_same_losses(cpt: Callable, tmp_path: Path) -> None:
     """Three processes do not divide the batch of 32: two of them run a sequence that is wholly masked."""
-    words = ("train", "model.init=random", "train.max_length=64", "train.global_batch_size=32", "train.max_steps=20", "optim.lr=1e-3",
-             "train.validate_every=null", "eval.max_tokens=0", "run.output=o")  # fmt: skip
+    words = (
+        "train",
+        "model.init=random",
+        "data.train=domain.jsonl",
+        "train.max_length=64",
+        "train.global_batch_size=32",
+        "train.max_steps=20",
+        "optim.lr=1e-3",
+        "train.validate_every=null",
+        "eval.max_tokens=0",
+        "run.output=o",
+    )
     for processes in (1, 2, 3):
         cpt(*words, f"cluster.processes={processes}", f"run.name=w{processes}", "train.micro_batch_size=4")
     one, two, three = (losses(tmp_path / "o" / f"w{processes}") for processes in (1, 2, 3))
@@ -20,13 +30,23 @@ def test_one_two_and_three_processes_give_the_same_losses(cpt: Callable, tmp_pat
     assert one[-1] < one[0] - 0.5
     for other in (two, three):
         assert max(abs(a - b) for a, b in zip(one, other, strict=True)) < 1e-4
-    summaries = [json.loads((tmp_path / "o" / f"w{n}" / "manifest.json").read_text())["summary"]["domain"]["after"] for n in (1, 2, 3)]
+    summaries = [json.loads((tmp_path / "o" / f"w{n}" / "manifest.json").read_text())["summary"]["held_out"]["after"] for n in (1, 2, 3)]
     assert max(summaries) - min(summaries) < 1e-4
 
 
 def test_a_run_goes_on_with_another_number_of_processes(cpt: Callable, tmp_path: Path) -> None:
-    words = ("train", "model.init=random", "train.max_length=64", "train.global_batch_size=8", "sched=constant", "optim.lr=1e-3",
-             "train.validate_every=null", "eval.max_tokens=0", "run.output=o")  # fmt: skip
+    words = (
+        "train",
+        "model.init=random",
+        "data.train=domain.jsonl",
+        "train.max_length=64",
+        "train.global_batch_size=8",
+        "sched=constant",
+        "optim.lr=1e-3",
+        "train.validate_every=null",
+        "eval.max_tokens=0",
+        "run.output=o",
+    )
     cpt(*words, "run.name=whole", "train.max_steps=12")
     cpt(*words, "run.name=parts", "train.max_steps=6", "cluster.processes=2")
     cpt(*words, "run.name=parts", "train.max_steps=12", "cluster.processes=1")

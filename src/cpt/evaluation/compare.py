@@ -45,17 +45,17 @@ class DocumentLosses:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Loss before and after, in nats a token; `interval` is the 95 % interval of `change`."""
+    """Loss before and after, in nats a token; `interval` is the 95 % interval of `change`, None where one document allows none."""
 
     before: float
     after: float
     change: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     verdict: Verdict
 
     def to_json(self) -> dict[str, object]:
         """As it stands in the manifest's `summary`."""
-        return asdict(self) | {"interval": list(self.interval)}
+        return asdict(self) | {"interval": self.interval and list(self.interval)}
 
 
 def compare(before: DocumentLosses, after: DocumentLosses, seed: int = 0) -> Comparison:
@@ -67,6 +67,8 @@ def compare(before: DocumentLosses, after: DocumentLosses, seed: int = 0) -> Com
     if not np.array_equal(before.predicted, after.predicted):
         raise DataError("evaluation", "two sets of documents", "before and after must be measured on the same documents")
     change = after.loss - before.loss
+    if len(before.predicted) == 1:
+        return Comparison(before.loss, after.loss, change, None, "tie")
     low, high = np.percentile(_resampled_changes(after.nats - before.nats, before.predicted, seed), [2.5, 97.5])
     verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "tie"
     return Comparison(before.loss, after.loss, change, (float(low), float(high)), verdict)
