@@ -211,12 +211,13 @@ class RunDirectory:
         return int(min(measured)[1]) if measured else None
 
     def prune(self, keep: int) -> None:
-        """Removes all but the newest `keep` checkpoints and the best; the newest that is whole always stays.
+        """Removes all but the best checkpoint and the newest `keep` besides it; the newest that is whole always stays.
 
         Call it after a commit: only what is older than a checkpoint that was verified goes.
         """
         steps = [step for step, _ in self.committed_checkpoints()]
-        superfluous = [step for step in steps[max(1, keep) :] if step != self.best_step()]
+        besides_best = [step for step in steps if step != self.best_step()]
+        superfluous = [step for step in besides_best[keep:] if step != steps[0]]
         newest_whole = next((step for step in steps if self._is_whole(step)), None) if superfluous else None
         gone = {step for step in superfluous if newest_whole is not None and step < newest_whole}
         if not gone:

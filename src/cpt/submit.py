@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
+import os
 import platform
 import sys
+import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from cpt import rundir
+from cpt import rundir, storage
 from cpt.base import Base, resolve_base
 from cpt.console import StatusLine, quantity
 from cpt.contracts import Launcher, Task
@@ -18,6 +20,7 @@ from cpt.data.prepare import Prepared, estimated_tokens, prepare
 from cpt.errors import (
     EXIT_DONE,
     EXIT_INTERRUPTED,
+    EXIT_OURS,
     EXIT_PREEMPTED,
     CptError,
     DataError,
@@ -127,7 +130,8 @@ def submit(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
         Interrupted, Preempted: Stopped by a signal; committed.
         CptError: A worker failed.
     """
-    with run.lease():
+    with run.lease() as lease:
+        threading.Thread(target=_end_when_lost, args=(lease, run.location), daemon=True).start()
         manifest = run.manifest()
         if manifest is not None:
             _refuse_other_identity(run, manifest, submission)
@@ -160,6 +164,13 @@ def announce(recipe: Recipe, base: Base, plan: Plan, name: str) -> None:
         say(f"note  {recipe.model.note}")
     for line in plan.lines(recipe):
         say(line)
+
+
+def _end_when_lost(lease: storage.Lease, location: str) -> None:
+    """Ends this command, and with it its workers, once another writer has taken the run over: it must not commit any more."""
+    lease.lost.wait()
+    say(f"error: {Fault(location, 'lease', 'was taken over by another writer after a silence of this one', 'Look at that one')}")
+    os._exit(EXIT_OURS)
 
 
 def _refuse_other_identity(run: RunDirectory, manifest: dict[str, Any], submission: Submission) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import run_cpt, write_domain
 from runs import QUICK
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -16,10 +17,18 @@ from cpt.model import hf
 from cpt.model.decoder import Decoder
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with checkpoints at steps 2, 4 and 6."""
+    folder = tmp_path_factory.mktemp("run")
+    write_domain(folder)
+    run_cpt(folder, "train", *QUICK, "run.output=o", "run.name=r", "checkpoint.every=2")
+    return folder / "o" / "r"
+
+
 @pytest.fixture
-def run(cpt: Callable, tmp_path: Path) -> Path:
-    cpt("train", *QUICK, "run.output=o", "run.name=r", "checkpoint.every=2")
-    return tmp_path / "o" / "r"
+def documents(tmp_path: Path) -> Path:
+    return tmp_path / "domain.jsonl"
 
 
 def test_transformers_opens_final_and_agrees(run: Path) -> None:
@@ -34,7 +43,7 @@ def test_transformers_opens_final_and_agrees(run: Path) -> None:
     assert (expected - found).abs().max() < 1e-4
 
 
-def test_eval_agrees_with_transformers_and_between_folders(cpt: Callable, run: Path, documents: Path, tmp_path: Path) -> None:
+def test_eval_agrees_with_transformers_and_between_folders(cpt: Callable, run: Path, documents: Path) -> None:
     found = json.loads(cpt("eval", str(run), "--on", f"mine={documents}", "--json").stdout)["mine"]
     cpt("export", str(run), "--to", "exported", "--checkpoint", "last")
     again = json.loads(cpt("eval", "exported", "--on", f"mine={documents}", "--max-length", "64", "--json").stdout)["mine"]
@@ -63,8 +72,8 @@ def test_any_checkpoint_can_be_evaluated(cpt: Callable, run: Path, documents: Pa
     assert (found["loss"] == pytest.approx(final["loss"], rel=1e-6)) == (which != "2")
 
 
-def test_a_run_starts_from_an_earlier_run_and_names_it(cpt: Callable, run: Path, documents: Path, tmp_path: Path) -> None:
-    cpt("train", *QUICK, f"model.init={run}", f"data.train={documents.name}", "run.output=o", "run.name=next")
+def test_a_run_starts_from_an_earlier_run_and_names_it(cpt: Callable, run: Path, tmp_path: Path) -> None:
+    cpt("train", *QUICK, "train.max_steps=2", f"model.init={run}", "run.output=o", "run.name=next")
     manifest = json.loads((tmp_path / "o/next/manifest.json").read_text())
     assert manifest["parent"] == str(run)
     first = json.loads((tmp_path / "o/next/metrics.jsonl").read_text().splitlines()[0])
