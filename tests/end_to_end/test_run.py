@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -166,9 +167,15 @@ def _wait_for_step(run: Path, step: int) -> None:
         time.sleep(0.05)
 
 
+def _command_lines() -> Iterator[bytes]:
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it may have ended meanwhile
+            yield process.read_bytes()
+
+
 def _wait_until_alone(run: Path) -> None:
     """A killed command takes its workers with it."""
     deadline = time.monotonic() + 10
-    while subprocess.run(["pgrep", "-f", f"cpt.worker {run}"], capture_output=True).returncode == 0:
+    while any(b"cpt.worker" in line and str(run).encode() in line for line in _command_lines()):
         assert time.monotonic() < deadline, "a worker outlived its command"
         time.sleep(0.1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable
+from typing import Any, Protocol, cast
 
 import lightning.pytorch as pl
 import torch
@@ -11,13 +12,20 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.optim import Optimizer
 
 from cpt.model.decoder import Decoder
 
-if TYPE_CHECKING:
-    from cpt.training.module import CptModule
-
 MESH_AXES = ("dp_replicate", "dp_shard")
+
+
+class Shardable(Protocol):
+    """What this strategy asks of the LightningModule."""
+
+    decoder: Decoder
+    """Built on the meta device."""
+    fill: Callable[[Decoder, Optimizer], None]
+    """Sets the weights of the decoder, once it is sharded and has memory, and the state of its optimizer."""
 
 
 class FsdpStrategy(ModelParallelStrategy):
@@ -50,7 +58,7 @@ class FsdpStrategy(ModelParallelStrategy):
         assert self.accelerator is not None
         assert self.lightning_module is not None
         self.accelerator.setup(trainer)
-        module = cast("CptModule", self.lightning_module)
+        module = cast(Shardable, self.lightning_module)
         self.shard(module.decoder)
         module.decoder.to_empty(device=self.root_device)
         self.setup_optimizers(trainer)
