@@ -105,19 +105,28 @@ class TrainOptions:
     resume: str | None
 
 
-RESULT = "result.json"
-
-
-def write_result(folder: Path, result: Any = None, faults: tuple[Fault, ...] = (), message: str = "") -> None:
-    """Leaves a worker's answer, or what went wrong, beside the job."""
+def write_result(folder: Path, rank: int, result: Any = None, faults: tuple[Fault, ...] = (), message: str = "") -> None:
+    """Leaves a rank's answer, or what went wrong there, beside the job."""
     answer = {"result": result, "faults": [asdict(fault) for fault in faults], "message": message}
-    (folder / RESULT).write_text(json.dumps(answer))
+    (folder / f"result-{rank}.json").write_text(json.dumps(answer))
 
 
 def read_result(folder: Path) -> tuple[Any, list[Fault], str]:
-    """The answer, the faults and the message that `write_result` left; nothing if it left none."""
-    try:
-        answer = json.loads((folder / RESULT).read_bytes())
-    except FileNotFoundError:
-        return None, [], ""
-    return answer["result"], [Fault(**fault) for fault in answer["faults"]], answer["message"]
+    """The answer, every rank's faults, and the message of the rank that spoke first; nothing if none left any.
+
+    The first one knows: a rank that fails breaks the connections of the others, who can only say that.
+    """
+    answers = [json.loads(path.read_bytes()) for path in _results(folder)]
+    faults = dict.fromkeys(Fault(**fault) for answer in answers for fault in answer["faults"])
+    messages = [answer["message"] for answer in answers if answer["message"]]
+    return answers[0]["result"] if answers else None, list(faults), messages[0] if messages else ""
+
+
+def forget_results(folder: Path) -> None:
+    """Removes what an earlier job left in `folder`, lest it is taken for an answer to the next."""
+    for path in _results(folder):
+        path.unlink()
+
+
+def _results(folder: Path) -> list[Path]:
+    return sorted(folder.glob("result-*.json"), key=lambda path: path.stat().st_mtime_ns)

@@ -31,7 +31,7 @@ from cpt.errors import (
     ResourceError,
     UserError,
 )
-from cpt.job import Job, TrainOptions, Weights, read_result
+from cpt.job import Job, TrainOptions, Weights, forget_results, read_result
 from cpt.planning.plan import Plan, Size, make_plan
 from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe
@@ -248,6 +248,7 @@ def launch(job: Job, launcher: Launcher, folder: Path, processes: int, nodes: in
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "job.json"
+    forget_results(folder)
     job.write(path)
     code = launcher.run(Task((sys.executable, "-m", "cpt.worker", str(path)), processes // nodes, nodes, folder))
     result, faults, message = read_result(folder)

@@ -17,7 +17,7 @@ from cpt.launch.child import end_on_signals
 
 
 def main(path: str) -> int:
-    """Runs the job at `path` and returns its exit code; rank 0 leaves the answer beside the job."""
+    """Runs the job at `path` and returns its exit code; each rank leaves its answer beside the job."""
     end_on_signals()  # while torch is imported there is nothing to save
     return _run(Job.read(Path(path)), Path(path).parent, int(os.environ.get("RANK", "0")))
 
@@ -36,8 +36,7 @@ def _run(job: Job, folder: Path, rank: int) -> int:
         report = folder / f"crash-rank-{rank}.txt"
         report.write_text(traceback.format_exc())
         answer, code = {"message": f"{type(error).__name__}: {error} (traceback in {report})"}, EXIT_OURS
-    if rank == 0 or code == EXIT_OURS:
-        write_result(folder, **answer)
+    write_result(folder, rank, **answer)
     return code
 
 

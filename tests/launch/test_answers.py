@@ -1,0 +1,57 @@
+"""What the processes of a job leave: the rank that failed first is heard, and nothing of an earlier job is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from cpt.contracts import Launcher, NoOptions, Task
+from cpt.errors import CptError, Fault, Preempted, UserError
+from cpt.job import Job, Weights, write_result
+from cpt.recipe.architecture import Architecture
+from cpt.submit import launch
+
+FULL = Fault("checkpoints", "", "no space is left")
+
+
+class Scripted(Launcher):
+    """Leaves the given answers in their order, and ends with the given code."""
+
+    def __init__(self, code: int, *answers: dict) -> None:
+        super().__init__(NoOptions())
+        self.code, self.answers = code, answers
+
+    def run(self, task: Task) -> int:
+        for answer in self.answers:
+            write_result(task.folder, **answer)
+            time.sleep(0.02)  # a file system's clock is coarse
+        return self.code
+
+
+@pytest.fixture
+def job() -> Job:
+    shape = {"family": "llama", "layers": 1, "width": 8, "heads": 1, "kv_heads": 1, "head_width": 8, "ffn_width": 8, "vocabulary": 8}
+    rest = {"positions": 8, "rope_theta": 1e4, "rope_scaling": None, "norm_eps": 1e-5, "tied_embeddings": True, "attention_bias": False}
+    architecture = Architecture.model_validate({**shape, **rest, "qk_norm": False, "sliding_window": None})
+    return Job("train", Weights("random", None, architecture), {})
+
+
+def test_a_fault_is_heard_through_the_broken_connections_that_follow(tmp_path: Path, job: Job) -> None:
+    answers = ({"rank": 0, "faults": (FULL,), "message": str(FULL)}, {"rank": 1, "message": "Connection closed by peer"})
+    with pytest.raises(UserError, match="no space is left"):
+        launch(job, Scripted(1, *answers), tmp_path, processes=2)
+
+
+def test_the_rank_that_fails_first_says_why(tmp_path: Path, job: Job) -> None:
+    answers = ({"rank": 1, "message": "out of memory"}, {"rank": 0, "message": "Connection closed by peer"})
+    with pytest.raises(CptError, match="out of memory"):
+        launch(job, Scripted(1, *answers), tmp_path, processes=2)
+
+
+def test_an_earlier_job_is_not_taken_for_an_answer(tmp_path: Path, job: Job) -> None:
+    with pytest.raises(UserError):
+        launch(job, Scripted(2, {"rank": 0, "faults": (FULL,)}), tmp_path, processes=1)
+    with pytest.raises(Preempted):
+        launch(job, Scripted(75), tmp_path, processes=1)
