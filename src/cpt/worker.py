@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cpt.errors import EXIT_DONE, EXIT_OURS, CptError, UserError
-from cpt.job import Job, write_result
+from cpt.job import CRASHES, Job, write_result
 from cpt.launch.child import end_on_signals
 
 
@@ -25,7 +26,7 @@ def main(path: str) -> int:
 def _run(job: Job, folder: Path, rank: int) -> int:
     answer: dict[str, Any] = {}
     try:
-        run = _verbs()[job.verb]
+        run = _verb(job.verb)
         _hush()  # after the imports: Lightning sets the level of its loggers when it is imported
         answer["result"] = run(job)
         code = EXIT_DONE
@@ -33,18 +34,23 @@ def _run(job: Job, folder: Path, rank: int) -> int:
         faults = error.faults if isinstance(error, UserError) else ()
         answer, code = {"faults": faults, "message": str(error)}, error.exit_code
     except Exception as error:  # whatever it is, the user gets a line and a file, not a traceback
-        report = folder / f"crash-rank-{rank}.txt"
+        report = folder / CRASHES.replace("*", str(rank))
         report.write_text(traceback.format_exc())
         answer, code = {"message": f"{type(error).__name__}: {error} (traceback in {report})"}, EXIT_OURS
-    write_result(folder, rank, **answer)
+    with contextlib.suppress(OSError):  # on a full disk the exit code must do
+        write_result(folder, rank, **answer)
     return code
 
 
-def _verbs() -> dict[str, Callable[[Job], Any]]:
-    from cpt.evaluation import verbs
-    from cpt.training.run import train
+def _verb(name: str) -> Callable[[Job], Any]:
+    """The verb's function; only training pays for the import of Lightning."""
+    if name == "train":
+        from cpt.training.run import train
 
-    return {"train": train, "evaluate": verbs.evaluate, "generate": verbs.generate, "export": verbs.export}
+        return train
+    from cpt.evaluation import verbs
+
+    return {"evaluate": verbs.evaluate, "generate": verbs.generate, "export": verbs.export}[name]
 
 
 def _hush() -> None:
