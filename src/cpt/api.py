@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from cpt.data.sources import JsonlSource
 from cpt.data.store import build_store
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
 from cpt.errors import one_line
-from cpt.job import Job
+from cpt.job import CRASHES, Job
 from cpt.launch.local import LocalLauncher
 from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
@@ -188,5 +189,9 @@ def _tokenizer(base: Base) -> TextTokenizer:
 def _work(verb: Any, base: Base, options: dict[str, Any]) -> Any:
     """Runs one process of this machine to its result."""
     launcher: Launcher = LocalLauncher(NoOptions())
-    with tempfile.TemporaryDirectory(prefix="cpt-job-") as folder:
-        return submitting.launch(Job(verb, submitting.weights_of(base), options), launcher, Path(folder), processes=1)
+    folder = Path(tempfile.mkdtemp(prefix="cpt-job-"))
+    try:
+        return submitting.launch(Job(verb, submitting.weights_of(base), options), launcher, folder, processes=1)
+    finally:
+        if not list(folder.glob(CRASHES)):  # the message of a crash names its file
+            shutil.rmtree(folder)

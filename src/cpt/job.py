@@ -105,6 +105,10 @@ class TrainOptions:
     resume: str | None
 
 
+CRASHES = "crash-rank-*.txt"
+"""Beside a job: the traceback of each rank that failed in a way nobody foresaw."""
+
+
 def write_result(folder: Path, rank: int, result: Any = None, faults: tuple[Fault, ...] = (), message: str = "") -> None:
     """Leaves a rank's answer, or what went wrong there, beside the job."""
     answer = {"result": result, "faults": [asdict(fault) for fault in faults], "message": message}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import math
 import os
@@ -29,6 +30,7 @@ from cpt.errors import (
     Preempted,
     RecipeError,
     ResourceError,
+    StorageError,
     UserError,
 )
 from cpt.job import Job, TrainOptions, Weights, forget_results, read_result
@@ -199,7 +201,8 @@ def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest
     except (Interrupted, Preempted):
         raise
     except CptError:
-        run.update_manifest(status="failed")
+        with contextlib.suppress(StorageError):  # a full disk is why
+            run.update_manifest(status="failed")
         raise
 
 

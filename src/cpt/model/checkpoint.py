@@ -20,6 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -36,7 +37,11 @@ FLAT = StateDictOptions(flatten_optimizer_state_dict=True)
 
 
 def save(folder: Path, decoder: nn.Module, optimizer: Optimizer) -> None:
-    """Writes weights and optimizer state under `folder`; every rank of the process group calls it."""
+    """Writes weights and optimizer state under `folder`; every rank of the process group calls it.
+
+    Raises:
+        OSError: A rank cannot write; all ranks raise it.
+    """
     with _quiet():
         _write(folder / MODEL, get_model_state_dict(decoder))
         _write(folder / OPTIMIZER, _moments(decoder, optimizer))
@@ -67,7 +72,10 @@ def _moments(decoder: nn.Module, optimizer: Optimizer) -> dict[str, Any]:
 
 def _write(folder: Path, tensors: dict[str, Any]) -> None:
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    save_state_dict(tensors, storage_writer=writer, no_dist=not dist.is_initialized())
+    try:
+        save_state_dict(tensors, storage_writer=writer, no_dist=not dist.is_initialized())
+    except CheckpointException as error:  # no Exception, for all its name: it would pass every handler
+        raise next(cause for cause, _ in error.failures.values()) from None
 
 
 def _read(folder: Path, tensors: dict[str, Any]) -> None:

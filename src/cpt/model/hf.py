@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
-from cpt.errors import CheckpointError, Fault
+from cpt.errors import CheckpointError, Fault, StorageError
 from cpt.model.decoder import Decoder
 from cpt.recipe.architecture import Architecture
 
@@ -100,13 +100,19 @@ def write(
         dtype: Type that they are stored in.
         bos_id: See `write_config`.
         eos_id: See `write_config`.
+
+    Raises:
+        StorageError: A file of weights cannot be written.
     """
     write_config(folder, architecture, dtype, bos_id, eos_id)
     shards = _split(weights, dtype)
     names = [WEIGHTS] if len(shards) == 1 else [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
     for name, tensor_names in zip(names, shards, strict=True):
         tensors = {tensor: weights[tensor].detach().to("cpu", dtype).contiguous() for tensor in tensor_names}
-        save_file(tensors, folder / name, metadata={"format": "pt"})
+        try:
+            save_file(tensors, folder / name, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise StorageError(str(folder / name), str(error), "cannot be written", "Free some space, or name a folder elsewhere") from None
     if len(shards) > 1:
         total = sum(weights[name].numel() for name in weights) * dtype.itemsize
         places = {tensor: name for name, tensor_names in zip(names, shards, strict=True) for tensor in tensor_names}

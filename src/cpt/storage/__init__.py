@@ -22,6 +22,7 @@ from cpt.storage.files import (
 )
 from cpt.storage.leases import Lease, lease
 from cpt.storage.location import base_name, cache_folder, check_location, is_url, join, local_path
+from cpt.storage.remote import reported
 
 __all__ = [
     "MARKER",
@@ -45,6 +46,7 @@ __all__ = [
     "publish_folder",
     "read_bytes",
     "remove",
+    "reported",
     "sha256_file",
     "size_bytes",
     "verify_folder",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch.optim import Optimizer
 
+from cpt import storage
 from cpt.data.batches import evaluation_batches
 from cpt.data.prepare import Prepared
 from cpt.data.store import DocumentSet
@@ -40,6 +41,7 @@ def train(job: Job) -> None:
 
     Raises:
         Interrupted, Preempted: Stopped by a signal; a checkpoint is committed.
+        StorageError: The run cannot be written, for one because the disk is full.
     """
     assert job.recipe is not None
     options, recipe = TrainOptions(**job.options), job.recipe
@@ -57,8 +59,13 @@ def train(job: Job) -> None:
     bookkeeper = Bookkeeper(position, validator, recorder, saver, signals)
     trainer = make_trainer(strategy, [bookkeeper], int(os.environ.get("LOCAL_WORLD_SIZE", world_size)), recipe.cluster.nodes)
     steps = Steps(prepared.plan, position.step + 1, options.total_steps, rank, world_size, options.micro_batch)
-    trainer.fit(module, steps.loader())
-    recorder.close()
+    try:
+        with storage.reported(str(run.local)):
+            trainer.fit(module, steps.loader())
+    finally:
+        recorder.close()
+    if rank == 0:
+        run.publish()  # the events that closing the loggers has flushed
     _raise_if_stopped(bookkeeper, options.total_steps)
 
 

@@ -62,7 +62,11 @@ class Saver:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         dist.barrier()
-        checkpoint.save(folder, module.decoder, module.optimizer)
+        try:
+            checkpoint.save(folder, module.decoder, module.optimizer)
+        except OSError:  # on every rank
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         dist.barrier()
         if self.rank == 0:
             hf.write_config(folder, self.architecture, bos_id=self.tokenizer.bos_id, eos_id=self.tokenizer.eos_id)
