@@ -128,7 +128,7 @@ def submit(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
         recipe_yaml: The recipe as composed, for the run directory.
 
     Raises:
-        RecipeError: The run's name belongs to a run with another identity.
+        RecipeError: The run's name belongs to a run with another identity, or an unfinished run has more steps than the plan.
         Interrupted, Preempted: Stopped by a signal; committed.
         CptError: A worker failed.
     """
@@ -137,6 +137,7 @@ def submit(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
         manifest = run.manifest()
         if manifest is not None:
             _refuse_other_identity(run, manifest, submission)
+            _refuse_fewer_steps(run, manifest, submission.plan)
         if manifest is None or not finished(manifest, submission.plan):
             _start(run, submission, recipe_yaml, manifest)
         else:
@@ -183,6 +184,14 @@ def _refuse_other_identity(run: RunDirectory, manifest: dict[str, Any], submissi
         )
 
 
+def _refuse_fewer_steps(run: RunDirectory, manifest: dict[str, Any], plan: Plan) -> None:
+    """An unfinished run cannot end before the step it has reached: its later checkpoints were made under another decay."""
+    done = max((step for step, _ in run.committed_checkpoints()), default=0)
+    if not finished(manifest, plan) and plan.steps < done:
+        where, cure = "train.max_steps, train.max_epochs", f"Ask for at least {done} steps, or give the new run another run.name"
+        raise RecipeError(where, f"{plan.steps} steps", f"{run.location} has {done} steps already", cure)
+
+
 def finished(manifest: dict[str, Any], plan: Plan) -> bool:
     """Whether the run has all the steps that the plan asks for."""
     return manifest["status"] == "completed" and int(manifest["steps"]) >= plan.steps
@@ -192,6 +201,7 @@ def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest
     resume = run.latest_checkpoint(before=submission.plan.steps, warn=say)
     if resume is not None:
         say(f"going on from {resume.name}")
+        _say_if_replanned(submission.plan, manifest or {})
     run.write_recipe(recipe_yaml, submission.recipe.model_dump_json(indent=2))
     run.write_manifest(_manifest(submission, manifest or {}))
     options = _train_options(run, submission, resume)
@@ -204,6 +214,12 @@ def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest
         with contextlib.suppress(StorageError):  # a full disk is why
             run.update_manifest(status="failed")
         raise
+
+
+def _say_if_replanned(plan: Plan, manifest: dict[str, Any]) -> None:
+    before = manifest.get("plan", {}).get("steps", plan.steps)
+    if before != plan.steps:
+        say(f"{plan.steps} steps instead of {before}: the learning rate's decay is planned anew, from here on")
 
 
 def _manifest(submission: Submission, earlier: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""What goes wrong while a run writes, and what it leaves then."""
+"""Runs off the straight path: a full disk, other limits on the way, odd data and files."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from command import write_domain
-from runs import QUICK
+from runs import QUICK, losses
 
 
 def test_a_disk_without_room_for_the_checkpoint_is_one_line(tmp_path: Path) -> None:
@@ -22,3 +23,22 @@ def test_a_disk_without_room_for_the_checkpoint_is_one_line(tmp_path: Path) -> N
     assert "o/r: file too large" in done.stderr
     assert json.loads((tmp_path / "o/r/manifest.json").read_text())["status"] == "failed"
     assert [path.name for path in (tmp_path / "o/r/checkpoints").iterdir()] == []
+
+
+def test_other_limits_on_the_way_are_said_or_refused(tmp_path: Path, cpt: Callable) -> None:
+    words = ("train", *QUICK, "train.validate_every=null", "checkpoint.every=2", "run.output=o", "run.name=r")
+    cpt(*words, "train.max_steps=4")
+    longer = cpt(*words, "train.max_steps=6")
+    assert "6 steps instead of 4: the learning rate's decay is planned anew" in longer.stderr
+    manifest = tmp_path / "o/r/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"completed"', '"interrupted"'))
+    assert "has 6 steps already" in cpt(*words, "train.max_steps=3", code=2).stderr
+    assert "finished already" not in cpt(*words, "train.max_steps=6").stderr
+
+
+def test_a_step_that_predicts_nothing_changes_nothing_else(tmp_path: Path, cpt: Callable) -> None:
+    texts = ["x" * 63 + end for end in "abc"] + [""]
+    (tmp_path / "odd.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    sets = ("data.train=odd.jsonl", "data.validation=domain.jsonl", "train.global_batch_size=1", "train.max_steps=8", "eval.max_tokens=0")
+    cpt("train", *QUICK, *sets, "run.output=o", "run.name=r")
+    assert 0.0 in losses(tmp_path / "o/r")
