@@ -63,7 +63,8 @@ class Run:
             f"      {sample['name']:<{width}} {one_line(sample['prompt'][-40:] + '│' + sample['text'])}"
             for sample in samples[:1] + samples[-1:]
         ]
-        prompt = samples[-1]["prompt"].splitlines()[0][:40] if samples else "The"
+        words = [line[:40] for sample in samples[-1:] for line in sample["prompt"].splitlines() if line.strip()]
+        prompt = words[0] if words else "The"
         return [*lines, f"      go on: {shlex.join(['cpt', 'generate', self.location, '--prompt', prompt])}"]
 
 

@@ -111,9 +111,10 @@ class CptModule(pl.LightningModule):
         """
         started = time.perf_counter()
         rate = learning_rate(self.recipe.sched, self.recipe.optim.lr, work.step, self.total_steps)
-        nats = self._backward(work, scale=self.trainer.world_size / work.predicted)
+        predicted = max(1, work.predicted)  # a step may hold nothing but documents of one token
+        nats = self._backward(work, scale=self.trainer.world_size / predicted)
         grad_norm = self._clip()
-        loss, stop = self._agree(nats, work.predicted)
+        loss, stop = self._agree(nats, predicted)
         if not math.isfinite(loss + grad_norm):
             raise not_finite(work.step, loss, grad_norm)
         self._update(rate)
