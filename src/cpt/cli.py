@@ -10,6 +10,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from typing_extensions import override
@@ -56,15 +57,18 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _TrainHelp(argparse.Action):
-    """`train --help` ends with the groups and their options, which only composition knows."""
+    """`train --help` ends with the groups and their options, those of `--config-dir` too: so it waits until all flags are read."""
 
     @override
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
-        from cpt.recipe.library import Library  # noqa: PLC0415  so that help without groups comes at once
+        def show(arguments: argparse.Namespace) -> None:
+            from cpt.recipe.library import Library  # noqa: PLC0415  so that help without groups comes at once
 
-        groups = "\n".join(f"  {name:<12}{' '.join(options)}" for name, options in Library.open().groups().items())
-        print(f"{parser.format_help()}\ngroups (GROUP=OPTION):\n{groups}\n\nkeys: `cpt train --cfg job` prints the composed recipe")
-        parser.exit()
+            library = Library.open(Path(arguments.config_dir) if arguments.config_dir else None)
+            groups = "\n".join(f"  {name:<12}{' '.join(options)}" for name, options in library.groups().items())
+            print(f"{parser.format_help()}\ngroups (GROUP=OPTION):\n{groups}\n\nkeys: `cpt train --cfg job` prints the composed recipe")
+
+        namespace.run = show
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,13 +91,13 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = _model_verb(verbs, "eval", "loss, perplexity and bits a byte on files", commands.evaluate)
     evaluate.add_argument("--on", action="append", required=True, metavar="NAME=FILE")
-    evaluate.add_argument("--max-length", type=int, metavar="N", help="tokens in a window")
+    evaluate.add_argument("--max-length", type=_number(2), metavar="N", help="tokens in a window")
     _json(evaluate)
     generate = _model_verb(verbs, "generate", "continue a text", commands.generate)
     generate.add_argument("--prompt", required=True, metavar="TEXT")
-    generate.add_argument("--max-tokens", type=int, default=128, metavar="N")
+    generate.add_argument("--max-tokens", type=_number(1), default=128, metavar="N")
     generate.add_argument("--greedy", action="store_true", help="the likeliest token each time")
-    generate.add_argument("--seed", type=int, default=0, metavar="N")
+    generate.add_argument("--seed", type=_number(0), default=0, metavar="N")
     export = _model_verb(verbs, "export", "write a Hugging Face folder", commands.export)
     export.add_argument("--to", required=True, metavar="DIR|URL")
 
@@ -126,6 +130,17 @@ def _model_verb(verbs: Any, name: str, does: str, run: Callable[[argparse.Namesp
     parser.add_argument("model", metavar="RUN|HF_FOLDER")
     parser.add_argument("--checkpoint", metavar="STEP|best|last", help="default: final, else the last")
     return parser
+
+
+def _number(least: int) -> Callable[[str], int]:
+    """What reads a whole number from `least` to 2^31 - 1."""
+
+    def read(text: str) -> int:
+        if text.isdecimal() and least <= int(text[:11]) < 2**31:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, at least {least} and less than 2^31")
+
+    return read
 
 
 def _json(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from cpt.errors import EXIT_DONE, RecipeError, UserError
@@ -42,19 +41,20 @@ def _sweep(members: list[tuple[str, Any]], arguments: argparse.Namespace) -> int
         raise RecipeError("--cfg", "-m", "prints one recipe, and -m makes several", "Leave one of the two out")
     failed = []
     for number, (label, composed) in enumerate(members, 1):
-        say(f"[{number}/{len(members)}] {label}")
+        name = label or "as composed"
+        say(f"[{number}/{len(members)}] {name}")
         _warn(composed.warnings)
         try:
-            run = api.train(composed.recipe, recipe_yaml=composed.yaml, member=label, dry_run=arguments.dry_run)
+            run = api.train(composed.recipe, recipe_yaml=composed.yaml, member=label or None, dry_run=arguments.dry_run)
         except UserError as error:
-            failed.append((label, error))
+            failed.append((name, error))
             for fault in error.faults:
-                say(f"error: {label}: {fault}")
+                say(f"error: {name}: {fault}")
             continue
         for line in run.lines():
             print(line)
     if failed:
-        say(f"{len(failed)} of {len(members)} members failed: {'; '.join(label for label, _ in failed)}. The same command runs them again")
+        say(f"{len(failed)} of {len(members)} members failed: {'; '.join(name for name, _ in failed)}. The same command runs them again")
         return failed[0][1].exit_code
     return EXIT_DONE
 
@@ -95,7 +95,12 @@ def plan(arguments: argparse.Namespace) -> None:
 def evaluate(arguments: argparse.Namespace) -> None:
     from cpt import api
 
-    sets = dict(_named_file(text) for text in arguments.on)
+    sets: dict[str, str] = {}
+    for text in arguments.on:
+        name, file = _named_file(text)
+        if name in sets:
+            raise UserError("--on", text, f"{name} is named twice", "Give each file a name of its own")
+        sets[name] = file
     results = api.evaluate(arguments.model, sets, checkpoint=arguments.checkpoint, max_length=arguments.max_length)
     lines = [
         f"{name}: loss {r['loss']:.4f} · perplexity {r['perplexity']:.3f} · {r['bits_per_byte']:.4f} bits a byte · {r['tokens']} tokens"
@@ -158,11 +163,14 @@ def _result(arguments: argparse.Namespace, document: object, lines: Sequence[str
     print(json.dumps(document, indent=2) if arguments.json else "\n".join(lines))
 
 
-def _write(path: str | None, text: str) -> None:
-    if path is None:
+def _write(location: str | None, text: str) -> None:
+    if location is None:
         print(text, end="")
-    else:
-        Path(path).write_text(text)
+        return
+    from cpt import storage
+
+    storage.check_location(location, "--to")
+    storage.write_bytes(location, text.encode())
 
 
 def _warn(warnings: Sequence[str]) -> None:

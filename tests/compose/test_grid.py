@@ -56,7 +56,9 @@ def test_a_sweep_over_lists_and_quoted_texts_keeps_their_values() -> None:
 
 def test_a_command_that_sweeps_nothing_is_a_grid_of_one() -> None:
     ((label, composed),) = compose_grid(["optim.lr=1e-4"])
-    assert (label, composed.recipe) == ("", compose(["optim.lr=1e-4"]).recipe)
+    assert (label, composed.recipe) == ("optim.lr=1e-4", compose(["optim.lr=1e-4"]).recipe)
+    assert labels("optim.lr=1e-4", "model=glob(nova_t*)") == ["optim.lr=1e-4,model=nova_tiny"]
+    assert labels() == [""]
 
 
 def test_a_label_is_a_folders_name_short_and_unique() -> None:

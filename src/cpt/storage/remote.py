@@ -75,7 +75,7 @@ def _explain(error: Exception, location: str) -> Fault:
     if is_url(location):
         return Fault(location, "", *_explain_remote(error))
     assert isinstance(error, OSError)
-    return Fault(os.fsdecode(error.filename or location), "", *_explain_local(error))
+    return Fault(os.fsdecode(error.filename2 or error.filename or location), "", *_explain_local(error))
 
 
 def _explain_local(error: OSError) -> tuple[str, str]:
