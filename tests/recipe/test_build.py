@@ -25,6 +25,7 @@ def test_lists_become_tuples_and_the_recipe_survives_json(tree) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
+        ("cluster__nodes", "24", "cluster.nodes: 24: must be a whole number. Write 24 without quotes."),
         ("optim__lr", "1e-4", "optim.lr: 1e-4: must be a number. Write 0.0001 without quotes."),
         ("optim__eps", "1e-8", "optim.eps: 1e-8: must be a number. Write 1.0e-08 without quotes."),
         ("optim__lr", True, "optim.lr: true: must be a number."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
@@ -142,7 +143,7 @@ def _cure(value: Any, annotation: Any) -> str:
     members = _members(annotation)
     number = int in members or float in members
     if isinstance(value, str) and number and _is_number(value):
-        return f"Write {_yaml_number(float(value))} without quotes"
+        return f"Write {_yaml_number(value)} without quotes"
     if isinstance(value, float) and int in members and value.is_integer():
         return f"Write {int(value)}"
     if isinstance(value, int | float) and str in members:
@@ -150,9 +151,11 @@ def _cure(value: Any, annotation: Any) -> str:
     return ""
 
 
-def _yaml_number(number: float) -> str:
-    """`1.0e-08`: YAML 1.1 takes `1e-08` for text."""
-    text = repr(number)
+def _yaml_number(quoted: str) -> str:
+    """A whole number as it is, else `1.0e-08`: YAML 1.1 takes `1e-08` for text."""
+    if re.fullmatch(r"-?[0-9]+", quoted):
+        return quoted
+    text = repr(float(quoted))
     return text if "." in text else text.replace("e", ".0e")
 
 
