@@ -9,7 +9,6 @@ from typing import Any
 QUICK = (
     "model.init=random",
     "data.train=domain.jsonl",
-    "data.train=domain.jsonl",
     "train.max_length=64",
     "train.global_batch_size=8",
     "train.max_steps=6",
