@@ -52,7 +52,7 @@ class Run:
     def lines(self) -> list[str]:
         """The closing summary for a person."""
         if not self.manifest:
-            return [f"dry run: nothing was started; the run would stand in {self.location}"]
+            return [f"dry run: what would be submitted is in {self.location}/job; nothing was started"]
         lines = [f"done  {self.manifest['steps']} steps → {self.location}"]
         width = max((len(name) for name in self.summary), default=0)
         for name, row in self.summary.items():
@@ -92,7 +92,7 @@ def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None 
         recipe: From `compose`.
         recipe_yaml: The recipe as composed, to be kept beside the typed one.
         member: The label of this member of a sweep.
-        dry_run: Stop before anything is written.
+        dry_run: Write what would be submitted, and start nothing.
 
     Raises:
         UserError: Something for the user to mend.
@@ -101,9 +101,11 @@ def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None 
     submission = submitting.make_submission(recipe)
     run = submitting.open_run(submission, member)
     submitting.announce(recipe, submission.base, submission.plan, run.name)
+    recipe_yaml = recipe_yaml or yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
     if dry_run:
+        submitting.rehearse(submission, run, recipe_yaml)
         return Run(run.location, {})
-    submitting.submit(submission, run, recipe_yaml or yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
+    submitting.submit(submission, run, recipe_yaml)
     return Run(run.location, run.manifest() or {})
 
 

@@ -204,10 +204,14 @@ def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest
         _say_if_replanned(submission.plan, manifest or {})
     run.write_recipe(recipe_yaml, submission.recipe.model_dump_json(indent=2))
     run.write_manifest(_manifest(submission, manifest or {}))
-    options = _train_options(run, submission, resume)
-    job = Job("train", weights_of(submission.base), asdict(options), submission.recipe)
     try:
-        launch(job, submission.launcher, run.job_folder, submission.plan.layout.world_size, submission.recipe.cluster.nodes)
+        launch(
+            _job(run, submission, resume),
+            submission.launcher,
+            run.job_folder,
+            submission.plan.layout.world_size,
+            submission.recipe.cluster.nodes,
+        )
     except (Interrupted, Preempted):
         raise
     except CptError:
@@ -241,9 +245,16 @@ def _manifest(submission: Submission, earlier: dict[str, Any]) -> dict[str, Any]
     )
 
 
-def _train_options(run: RunDirectory, submission: Submission, resume: Path | None) -> TrainOptions:
+def rehearse(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
+    """Writes what would be submitted, the recipe and the job, and starts nothing."""
+    run.write_recipe(recipe_yaml, submission.recipe.model_dump_json(indent=2))
+    run.job_folder.mkdir(parents=True, exist_ok=True)
+    _job(run, submission, None).write(run.job_folder / "job.json")
+
+
+def _job(run: RunDirectory, submission: Submission, resume: Path | None) -> Job:
     plan, layout = submission.plan, submission.plan.layout
-    return TrainOptions(
+    options = TrainOptions(
         run=run.location,
         prepared=submission.prepared.to_json(),
         total_steps=plan.steps,
@@ -253,6 +264,7 @@ def _train_options(run: RunDirectory, submission: Submission, resume: Path | Non
         activation_checkpointing=layout.activation_checkpointing,
         resume=str(resume) if resume else None,
     )
+    return Job("train", weights_of(submission.base), asdict(options), submission.recipe)
 
 
 def _without(group: dict[str, Any], keys: set[str]) -> dict[str, Any]:
