@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cpt import storage
 from cpt.errors import CheckpointError, Fault, RecipeError
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
-from cpt.rundir import RunDirectory
+from cpt.rundir import CHECKPOINTS, FINAL, MANIFEST, RunDirectory
 
 WHERE = "model.init"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -71,13 +71,16 @@ def open_model(location: str, checkpoint: str | None = None) -> Base:
         return _folder_model(location, _from_hub(location))
     if location.endswith(".json"):
         return open_model(_amazon_checkpoint(location), checkpoint)
-    if storage.exists(storage.join(location, "manifest.json")):
+    if storage.exists(storage.join(location, MANIFEST)):
         return _run_model(location, checkpoint)
     if not storage.exists(storage.join(location, "config.json")):
         raise CheckpointError(
             WHERE, location, "must be a Hugging Face folder, a run or a checkpoint", "It needs a config.json or a manifest.json"
         )
-    return _folder_model(location, storage.fetch(location, storage.cache_folder("models")))
+    folder = storage.fetch(location, storage.cache_folder("models"))
+    if (folder / storage.MARKER).exists():
+        storage.verify_folder(folder)
+    return _folder_model(location, folder, parent=_run_of(location))
 
 
 def _run_model(location: str, checkpoint: str | None) -> Base:
@@ -86,13 +89,22 @@ def _run_model(location: str, checkpoint: str | None) -> Base:
     return _folder_model(storage.join(location, folder.name), folder, parent=location)
 
 
+def _run_of(location: str) -> str | None:
+    """The run whose `final` or checkpoint the folder at `location` is."""
+    above, _, name = location.rstrip("/").rpartition("/")
+    run = above if name == FINAL else above.removesuffix(f"/{CHECKPOINTS}")
+    is_part = name == FINAL or run != above
+    return run if run and is_part and storage.exists(storage.join(run, MANIFEST)) else None
+
+
 def _folder_model(origin: str, folder: Path, parent: str | None = None) -> Base:
     kind: Literal["huggingface", "checkpoint"] = "checkpoint" if (folder / "progress.json").exists() else "huggingface"
     try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
+        config = json.loads((folder / "config.json").read_bytes())
     except ValueError as error:
         raise CheckpointError(f"{origin}/config.json", str(error), "must be JSON") from None
-    return Base(origin, folder, kind, Architecture.from_hf_config(config, f"{origin}/config.json"), parent)
+    architecture = Architecture.from_hf_config(config if isinstance(config, dict) else {}, f"{origin}/config.json")
+    return Base(origin, folder, kind, architecture, parent)
 
 
 def _checked(recipe: Recipe, base: Base, origin: str) -> Base:
@@ -107,7 +119,7 @@ def _checked(recipe: Recipe, base: Base, origin: str) -> Base:
             )
             for key, wanted, found in differences
         )
-    return Base(origin, base.folder, base.kind, base.architecture, base.parent)
+    return Base(origin, base.folder, base.kind, base.architecture, base.parent and _normalised(base.parent))
 
 
 def _differences(asked: Architecture, found: Architecture) -> list[tuple[str, object, object]]:
@@ -135,11 +147,17 @@ def _from_hub(name: str) -> Path:
 def _amazon_checkpoint(location: str) -> str:
     """The checkpoint that Amazon's manifest.json names: `checkpoint_s3_bucket` holds a full URI, despite its name."""
     try:
-        manifest = json.loads(storage.read_bytes(location, limit=2**20))
-        return str(manifest["checkpoint_s3_bucket"])
+        checkpoint = json.loads(storage.read_bytes(location, limit=2**20))["checkpoint_s3_bucket"]
     except (ValueError, KeyError, TypeError):
-        raise CheckpointError(WHERE, location, "must be a manifest with `checkpoint_s3_bucket`", "The job may not have ended") from None
+        checkpoint = None
+    if not isinstance(checkpoint, str) or checkpoint.endswith(".json"):
+        raise CheckpointError(
+            WHERE, location, "must be a manifest whose `checkpoint_s3_bucket` names a folder", "The job may not have ended"
+        )
+    return checkpoint
 
 
 def _normalised(location: str) -> str:
-    return location if storage.is_url(location) or _is_hub_name(location) else os.path.abspath(location)  # noqa: PTH100  resolve() follows links
+    if storage.is_url(location) or _is_hub_name(location):
+        return location
+    return os.path.abspath(storage.local_path(location))  # noqa: PTH100  resolve() follows links

@@ -32,9 +32,8 @@ class Scripted(Launcher):
 
 @pytest.fixture
 def job() -> Job:
-    shape = {"family": "llama", "layers": 1, "width": 8, "heads": 1, "kv_heads": 1, "head_width": 8, "ffn_width": 8, "vocabulary": 8}
-    rest = {"positions": 8, "rope_theta": 1e4, "rope_scaling": None, "norm_eps": 1e-5, "tied_embeddings": True, "attention_bias": False}
-    architecture = Architecture.model_validate({**shape, **rest, "qk_norm": False, "sliding_window": None})
+    sizes = dict.fromkeys(("layers", "width", "heads", "kv_heads", "head_width", "ffn_width", "vocabulary", "positions"), 8)
+    architecture = Architecture(family="llama", rope_theta=1e4, norm_eps=1e-5, tied_embeddings=True, **sizes)
     return Job("train", Weights("random", None, architecture), {})
 
 
