@@ -17,16 +17,17 @@ from cpt import submit as submitting
 from cpt.base import Base, open_model, resolve_base
 from cpt.contracts import Launcher, NoOptions
 from cpt.data import jsonl
-from cpt.data.prepare import store_root
+from cpt.data.prepare import check_vocabulary, has_tokenizer, store_root
 from cpt.data.sources import JsonlSource
 from cpt.data.store import build_store
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
-from cpt.errors import one_line
+from cpt.errors import DataError, Fault, StorageError, UserError, one_line
 from cpt.job import CRASHES, Job
 from cpt.launch.local import LocalLauncher
 from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
 from cpt.rundir import RunDirectory
+from cpt.storage.remote import reported
 
 DEFAULT_WINDOW = 2048
 """Tokens in a window of `evaluate` on a bare Hugging Face folder, where its positions allow that many."""
@@ -82,7 +83,7 @@ def compose(overrides: Sequence[str] = ()) -> Recipe:
         >>> compose(["optim.lr=1e-5"]).optim.lr
         1e-05
     """
-    return composition.compose(overrides).recipe
+    return composition.compose([overrides] if isinstance(overrides, str) else overrides).recipe
 
 
 def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None = None, dry_run: bool = False) -> Run:
@@ -144,12 +145,18 @@ def evaluate(model: str, sets: Mapping[str, str], *, checkpoint: str | None = No
     Raises:
         UserError: A file or the model is missing or invalid.
     """
+    if max_length is not None and max_length < 2:
+        raise UserError("max_length", str(max_length), "must be at least 2: a token and the one it predicts")
     base = open_model(model, checkpoint)
     tokenizer = _tokenizer(base)
     source = JsonlSource(NoOptions())
     stores = {
         name: build_store(source.documents([file]), source.fingerprint([file]), tokenizer, store_root(None)) for name, file in sets.items()
     }
+    if empty := [
+        name for name, store in stores.items() if not (store.everything().predicted and store.everything().text_sizes_bytes.sum())
+    ]:
+        raise DataError.of(Fault(f"{name}={sets[name]}", "", "holds no token to predict", "Add text") for name in empty)
     length = max_length or (RunDirectory.at(base.parent).max_length if base.parent else min(base.architecture.positions, DEFAULT_WINDOW))
     options = {"sets": {name: str(store.folder) for name, store in stores.items()}, "max_length": length}
     results: dict[str, Any] = _work("evaluate", base, options)
@@ -165,15 +172,26 @@ def generate(model: str, prompt: str, *, checkpoint: str | None = None, max_toke
 
 
 def export(model: str, to: str, *, checkpoint: str | None = None, dtype: str = "float32") -> str:
-    """Writes a run or checkpoint as a Hugging Face folder at `to`, a folder or URL, and returns it."""
+    """Writes a run or checkpoint as a Hugging Face folder at `to`, a folder or URL, and returns it.
+
+    Raises:
+        UserError: The model is missing or invalid, or `to` cannot be written.
+    """
     storage.check_location(to, "--to")
+    _refuse_to_replace(to)
     base = open_model(model, checkpoint)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) if storage.is_url(to) else Path(to)
+    with reported(to), tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if storage.is_url(to) else storage.local_path(to)
         _work("export", base, {"folder": str(folder), "dtype": dtype, **_saved_tokenizer(base, folder)})
         if storage.is_url(to):
             storage.publish_folder(folder, to)
     return to
+
+
+def _refuse_to_replace(to: str) -> None:
+    """What stands at a URL goes when a folder is published there; only an earlier model may."""
+    if storage.is_url(to) and (names := storage.list_names(to)) and "config.json" not in names:
+        raise StorageError("--to", to, f"holds {names[0]}, and no model to replace", "Name a folder of its own")
 
 
 def _saved_tokenizer(base: Base, folder: Path) -> dict[str, Any]:
@@ -184,9 +202,15 @@ def _saved_tokenizer(base: Base, folder: Path) -> dict[str, Any]:
 
 
 def _tokenizer(base: Base) -> TextTokenizer:
-    """The model's own tokenizer, else bytes."""
+    """The model's own tokenizer, else bytes.
+
+    Raises:
+        DataError: It cannot be read, or has more ids than the model has rows.
+    """
     assert base.folder is not None
-    return load_tokenizer(base.folder) if (base.folder / "tokenizer.json").exists() else bytes_tokenizer()
+    tokenizer = load_tokenizer(base.folder) if has_tokenizer(base.folder) else bytes_tokenizer()
+    check_vocabulary(tokenizer, base.architecture.vocabulary)
+    return tokenizer
 
 
 def _work(verb: Any, base: Base, options: dict[str, Any]) -> Any:

@@ -181,14 +181,14 @@ def resolve_tokenizer(recipe: Recipe, base: Path | None) -> TextTokenizer:
     wanted = recipe.tokenizer
     if wanted.name == "file" and wanted.path is None:
         raise RecipeError("tokenizer.path", "null", "names no tokenizer", "tokenizer.path=FOLDER or FILE, or tokenizer=bytes")
-    own = str(base) if base and _has_tokenizer(base) else None
+    own = str(base) if base and has_tokenizer(base) else None
     location = {"auto": wanted.path or own, "file": wanted.path, "bytes": None}[wanted.name]
     tokenizer = load_tokenizer(location, wanted.bos, wanted.eos) if location else bytes_tokenizer(wanted.bos, wanted.eos)
     check_vocabulary(tokenizer, _embedding_rows(recipe, base))
     return tokenizer
 
 
-def _has_tokenizer(base: Path) -> bool:
+def has_tokenizer(base: Path) -> bool:
     """Whether the base brings a tokenizer; one that only other programs read counts, so that bytes do not take its place unseen."""
     return any((base / name).exists() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json"))
 

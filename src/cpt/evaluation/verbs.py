@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from cpt import storage
 from cpt.data.batches import evaluation_batches
 from cpt.data.store import DocumentSet, TokenStore
 from cpt.data.tokenizer import TextTokenizer
@@ -67,7 +68,8 @@ def export(job: Job) -> str:
     decoder, _ = _load(job.weights)
     folder = Path(job.options["folder"])
     special = {"bos_id": job.options["bos_id"], "eos_id": job.options["eos_id"]}
-    hf.write(folder, decoder.state_dict(), job.weights.architecture, getattr(torch, job.options["dtype"]), **special)
+    with storage.reported(str(folder)):
+        hf.write(folder, decoder.state_dict(), job.weights.architecture, getattr(torch, job.options["dtype"]), **special)
     return str(folder)
 
 
