@@ -38,6 +38,22 @@ def test_every_allowed_pair_of_nodes_and_batch_plans(model: str, nodes: int, bat
     refuse_too_large(recipe, plan)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        (["dp_shard=7"], "dp_shard 7"),
+        (["dp_replicate=2", "dp_shard=8"], "dp_replicate 2 x dp_shard 8"),
+        (["dp_replicate=500"], "dp_replicate 500"),
+    ],
+)
+def test_a_mesh_that_is_not_the_ranks_is_refused(sizes: list[str], shown: str) -> None:
+    """Where only the machine tells how many ranks there are, the recipe's own rule cannot."""
+    recipe = compose([f"parallel.{size}" for size in sizes]).recipe
+    assert recipe.model.architecture is not None
+    with pytest.raises(ResourceError, match=f"^parallel: {shown}: does not make the 48 ranks of cluster=local"):
+        choose_layout(recipe.model.architecture, recipe, 48)
+
+
 def test_nova_pro_on_24_nodes_leaves_a_third_of_the_slots_idle() -> None:
     _, plan = plan_of("model=nova_pro", "cluster=p5x24")
     assert (plan.layout.micro_batch, plan.layout.grad_accumulation) == (1, 2)

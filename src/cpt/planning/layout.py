@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
+from cpt.errors import ResourceError
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
 
@@ -61,7 +62,12 @@ def memory_gb(architecture: Architecture, recipe: Recipe, dp_shard: int, micro_b
 def choose_layout(architecture: Architecture, recipe: Recipe, world_size: int) -> Layout:
     """The layout that the recipe asks for, with what it leaves open chosen: the least recomputation, then the smallest shard group that
     fits the GPU's memory. Where that memory is not known: sharded over all ranks, nothing recomputed. If nothing fits, the last tried,
-    whose `memory_gb` says so."""
+    whose `memory_gb` says so.
+
+    Raises:
+        ResourceError: The mesh that the recipe asks for is not the ranks that there are.
+    """
+    _refuse_misfit(recipe, world_size)
     batch = recipe.train.global_batch_size
     for checkpointing, shard in product(_checkpointings(recipe), _shard_sizes(recipe, world_size)):
         micro_batch = _micro_batch(architecture, recipe, world_size, shard, checkpointing)
@@ -76,6 +82,15 @@ def choose_layout(architecture: Architecture, recipe: Recipe, world_size: int) -
 def fits(needed_gb: float, recipe: Recipe) -> bool:
     """Whether a rank's peak fits the cluster's GPU; true where the GPU is not known."""
     return recipe.cluster.memory_gb is None or needed_gb <= recipe.cluster.memory_gb * USABLE_SHARE
+
+
+def _refuse_misfit(recipe: Recipe, world_size: int) -> None:
+    asked = {axis: size for axis in ("dp_replicate", "dp_shard") if (size := getattr(recipe.parallel, axis)) is not None}
+    ranks = math.prod(asked.values())
+    if world_size % ranks or (len(asked) == 2 and ranks != world_size):
+        mesh = " x ".join(f"{axis} {size}" for axis, size in asked.items())
+        rule = f"does not make the {world_size:,} {'rank' if world_size == 1 else 'ranks'} of cluster={recipe.cluster.name}"
+        raise ResourceError("parallel", mesh, rule, "Use sizes whose product is the ranks, or parallel=auto")
 
 
 def _shard_sizes(recipe: Recipe, world_size: int) -> list[int]:
