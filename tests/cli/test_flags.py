@@ -50,5 +50,5 @@ def test_a_recipe_is_written_where_to_says_or_refused(tmp_path: Path, capsys: py
     assert cli.main(["recipe", "export", *EXPORTABLE, "--to", str(target)]) == 0
     assert 'model_name_or_path: "nova-pro/prod"' in target.read_text()
     capsys.readouterr()
-    assert str(tmp_path) in refusal(capsys, "recipe", "export", *EXPORTABLE, "--to", str(tmp_path))
+    assert f"error: {tmp_path}: is a directory" in refusal(capsys, "recipe", "export", *EXPORTABLE, "--to", str(tmp_path))
     assert "scheme 'http' is refused" in refusal(capsys, "recipe", "export", *EXPORTABLE, "--to", "http://x/y.yaml")

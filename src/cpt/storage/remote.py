@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpt.errors import CptError, Fault, StorageError
 from cpt.storage.location import check_location, is_url
+from cpt.storage.scratch import SCRATCH_SUFFIX
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -75,7 +76,8 @@ def _explain(error: Exception, location: str) -> Fault:
     if is_url(location):
         return Fault(location, "", *_explain_remote(error))
     assert isinstance(error, OSError)
-    return Fault(os.fsdecode(error.filename2 or error.filename or location), "", *_explain_local(error))
+    name = os.fsdecode(error.filename2 or error.filename or location)
+    return Fault(location if SCRATCH_SUFFIX in name else name, "", *_explain_local(error))
 
 
 def _explain_local(error: OSError) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+SCRATCH_SUFFIX = ".partial"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
@@ -48,7 +49,7 @@ def fsync_folder(folder: Path) -> None:
 
 def _make_locked(target: Path) -> tuple[Path, int]:
     while True:
-        folder = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
+        folder = target.with_name(f".{target.name}.{secrets.token_hex(6)}{SCRATCH_SUFFIX}")
         folder.mkdir()
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         _lock(lock)
@@ -60,7 +61,7 @@ def _make_locked(target: Path) -> tuple[Path, int]:
 def _sweep(target: Path) -> None:
     """Removes the scratch folders beside `target` whose writer is gone: nobody holds their lock any more."""
     for entry in os.scandir(target.parent):
-        if not (entry.name.startswith(f".{target.name}.") and entry.name.endswith(".partial") and entry.is_dir(follow_symlinks=False)):
+        if not (entry.name.startswith(f".{target.name}.") and entry.name.endswith(SCRATCH_SUFFIX) and entry.is_dir(follow_symlinks=False)):
             continue
         try:
             lock = os.open(entry.path, os.O_RDONLY | os.O_DIRECTORY)
