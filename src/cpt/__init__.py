@@ -19,6 +19,10 @@ __version__ = "0.1.0"
 __all__ = ["Recipe", "Run", "compose", "evaluate", "export", "generate", "plan", "prepare", "train", "validate"]
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
+
+
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'cpt' has no attribute {name!r}")
