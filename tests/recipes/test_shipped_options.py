@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cpt.composition import compose, groups
+from cpt.composition import compose, compose_grid, groups
 from cpt.recipe.build import keys
 from cpt.recipe.gate import dotted, read_yaml, walk
 from cpt.recipe.library import Library
@@ -144,10 +144,16 @@ def test_a_choice_on_the_command_line_wins_over_the_presets() -> None:
 
 def test_a_preset_brings_its_rate_to_any_optimizer_and_schedule() -> None:
     recipe = composed("optim=adamw", "sched=wsd")
-    assert (recipe.optim.name, recipe.optim.lr, recipe.sched.name, recipe.sched.min_lr) == ("adamw", 5e-4, "wsd", 5e-5)
+    assert (recipe.optim.name, recipe.optim.lr, recipe.sched.name, recipe.sched.min_lr) == ("adamw", 5e-4, "wsd", 1e-6)
 
 
 def test_the_experiment_makes_the_base_from_prose_and_random_weights() -> None:
     recipe = composed("experiment=nova_tiny_base")
     assert (recipe.model.name, recipe.model.init, recipe.data.train) == ("nova_tiny", "random", "english_prose/train")
     assert list(recipe.data.validation) == ["general", "domain"]
+
+
+def test_the_default_takes_any_advised_rate() -> None:
+    """As docs/recipe.md sweeps it: no preset's own floor stands in the way."""
+    members = compose_grid(["optim.lr=1e-5,3e-5", "model.hidden_dropout=0,0.1"])
+    assert [member.recipe.optim.lr for _, member in members] == [1e-5, 1e-5, 3e-5, 3e-5]
