@@ -213,6 +213,7 @@ def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest
             submission.recipe.cluster.nodes,
         )
     except (Interrupted, Preempted):
+        run.update_manifest(status="interrupted")  # a worker that was still importing said nothing
         raise
     except CptError:
         with contextlib.suppress(StorageError):  # a full disk is why

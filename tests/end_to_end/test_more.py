@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +44,19 @@ def test_a_step_that_predicts_nothing_changes_nothing_else(tmp_path: Path, cpt: 
     sets = ("data.train=odd.jsonl", "data.validation=domain.jsonl", "train.global_batch_size=1", "train.max_steps=8", "eval.max_tokens=0")
     cpt("train", *QUICK, *sets, "run.output=o", "run.name=r")
     assert 0.0 in losses(tmp_path / "o/r")
+
+
+def test_a_run_that_is_stopped_before_its_first_step_says_so(tmp_path: Path) -> None:
+    write_domain(tmp_path)
+    words = (sys.executable, "-m", "cpt", "train", *QUICK, "run.output=o", "run.name=r")
+    with subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "o/r/job/job.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "Go on with" in said
+    assert "Traceback" not in said
+    assert json.loads((tmp_path / "o/r/manifest.json").read_text())["status"] == "interrupted"

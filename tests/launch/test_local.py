@@ -15,7 +15,7 @@ import pytest
 
 from cpt.contracts import NoOptions, Task
 from cpt.errors import CptError, ResourceError
-from cpt.launch.local import LocalLauncher
+from cpt.launch.local import LocalLauncher, _Group
 
 WORKER = """
 import json, os, signal, sys, time
@@ -162,3 +162,15 @@ def test_a_process_whose_parent_is_gone_before_it_asks_ends_too(tmp_path: Path) 
     stranger = subprocess.run([sys.executable, "-m", "cpt.launch.child", "1", "touch", str(tmp_path / "ran")], check=False)
     assert stranger.returncode == 75
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_signal_that_comes_while_processes_are_started_reaches_them(tmp_path: Path) -> None:
+    listens = "import signal, time; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM}); time.sleep(60)"
+    group = _Group()
+    try:
+        with group.receiving_signals():
+            os.kill(os.getpid(), signal.SIGTERM)
+            group.start(Task((sys.executable, "-c", listens), 2, 1, tmp_path))
+            assert group.wait() == 75
+    finally:
+        group.kill()

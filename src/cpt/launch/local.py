@@ -54,12 +54,16 @@ class _Group:
 
     def __init__(self) -> None:
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.started = False
         self.passed_on: set[int] = set()
         self.failed: tuple[int, int] | None = None
         """Rank and return code of the first that failed."""
 
     def start(self, task: Task) -> None:
-        """Starts every process of `task`, with the signals to stop blocked: they inherit that, and none is told before all are there."""
+        """Starts every process of `task`, with the signals to stop blocked: they inherit that.
+
+        None is told to stop before all are there. Other threads do not block the signals, so one may be received meanwhile: it is kept.
+        """
         port = _free_port()
         earlier = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_CODES)
         try:
@@ -67,6 +71,9 @@ class _Group:
                 self.processes.append(_start(task, rank, port))
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+        self.started = True
+        for number in tuple(self.passed_on):
+            self._send(number)
 
     def wait(self) -> int:
         """Waits for all; returns the exit code of the first failure, else the strongest reason to stop."""
@@ -108,8 +115,12 @@ class _Group:
         if again and number != signal.SIGINT:
             return
         self.passed_on.add(number)
+        if self.started:
+            self._send(signal.SIGKILL if again else number)
+
+    def _send(self, number: int) -> None:
         for process in self.processes:
-            process.send_signal(signal.SIGKILL if again else number)
+            process.send_signal(number)
 
     def _first_failure(self) -> tuple[int, int] | None:
         codes = ((rank, process.returncode) for rank, process in enumerate(self.processes) if process.returncode is not None)
