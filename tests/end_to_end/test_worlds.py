@@ -29,6 +29,7 @@ def test_one_two_and_three_processes_give_the_same_losses(cpt: Callable, tmp_pat
         "train.global_batch_size=32",
         "train.max_steps=20",
         "optim.lr=1e-3",
+        "sched.min_lr=5e-5",
         "train.validate_every=null",
         "eval.max_tokens=0",
         "run.output=o",
