@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = _verb(verbs, "train", "compose, check, plan, train", commands.train, recipe=True)
     train.add_argument("-m", "--multirun", action="store_true", help="the grid of all comma lists, choice(), range(), glob()")
-    train.add_argument("--cfg", choices=["job"], help="print the composed recipe and stop")
+    train.add_argument("-c", "--cfg", choices=["job"], help="print the composed recipe and stop")
     train.add_argument("--resolve", action="store_true", help="with --cfg: interpolations resolved")
     train.add_argument("--dry-run", action="store_true", help="everything up to the first step")
 

@@ -19,6 +19,12 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return line
 
 
+@pytest.mark.parametrize("flag", ["-c", "--cfg"])
+def test_both_of_hydras_names_print_the_recipe(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "optim.lr=2e-5", flag, "job"]) == 0
+    assert "  lr: 2.0e-05\n" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("place", [["--help", "--config-dir"], ["--config-dir"]])
 def test_help_lists_the_options_of_the_users_folder(tmp_path: Path, place: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "data").mkdir()
