@@ -22,7 +22,7 @@ from cpt.data.sources import JsonlSource
 from cpt.data.store import build_store
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
 from cpt.errors import DataError, Fault, StorageError, UserError, one_line
-from cpt.job import CRASHES, Job
+from cpt.job import CRASHES, Job, launch
 from cpt.launch.local import LocalLauncher
 from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
@@ -218,7 +218,7 @@ def _work(verb: Any, base: Base, options: dict[str, Any]) -> Any:
     launcher: Launcher = LocalLauncher(NoOptions())
     folder = Path(tempfile.mkdtemp(prefix="cpt-job-"))
     try:
-        return submitting.launch(Job(verb, submitting.weights_of(base), options), launcher, folder, processes=1)
+        return launch(Job(verb, submitting.weights_of(base), options), launcher, folder, processes=1)
     finally:
         if not list(folder.glob(CRASHES)):  # the message of a crash names its file
             shutil.rmtree(folder)

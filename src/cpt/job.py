@@ -1,17 +1,21 @@
-"""What the submitting process hands to a worker: one JSON file, and what comes back: another. Torch-free."""
+"""What the submitting process hands to its workers: one JSON file, and what comes back: one of each. Torch-free."""
 
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cpt.errors import Fault
+from cpt.contracts import Launcher, Task
+from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, Fault, Interrupted, Preempted, UserError
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
 
 Verb = Literal["train", "evaluate", "generate", "export"]
+CRASHES = "crash-rank-*.txt"
+"""Beside a job: the traceback of each rank that failed in a way nobody foresaw."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +109,26 @@ class TrainOptions:
     resume: str | None
 
 
-CRASHES = "crash-rank-*.txt"
-"""Beside a job: the traceback of each rank that failed in a way nobody foresaw."""
+def launch(job: Job, launcher: Launcher, folder: Path, processes: int, nodes: int = 1) -> Any:
+    """Runs `job` with `launcher` and returns its result.
+
+    Raises:
+        UserError, CptError: What the workers left.
+        Interrupted, Preempted: They were told to stop.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "job.json"
+    _forget_results(folder)
+    job.write(path)
+    code = launcher.run(Task((sys.executable, "-m", "cpt.worker", str(path)), processes // nodes, nodes, folder))
+    result, faults, message = _read_result(folder)
+    if faults:
+        raise UserError.of(faults)
+    if code in (EXIT_INTERRUPTED, EXIT_PREEMPTED):
+        raise (Interrupted if code == EXIT_INTERRUPTED else Preempted)(message)
+    if code != EXIT_DONE:
+        raise CptError(message or f"a worker ended with exit code {code} and said nothing; its messages are above")
+    return result
 
 
 def write_result(folder: Path, rank: int, result: Any = None, faults: tuple[Fault, ...] = (), message: str = "") -> None:
@@ -115,7 +137,7 @@ def write_result(folder: Path, rank: int, result: Any = None, faults: tuple[Faul
     (folder / f"result-{rank}.json").write_text(json.dumps(answer))
 
 
-def read_result(folder: Path) -> tuple[Any, list[Fault], str]:
+def _read_result(folder: Path) -> tuple[Any, list[Fault], str]:
     """The answer, every rank's faults, and the message of the rank that spoke first; nothing if none left any.
 
     The first one knows: a rank that fails breaks the connections of the others, who can only say that.
@@ -126,7 +148,7 @@ def read_result(folder: Path) -> tuple[Any, list[Fault], str]:
     return answers[0]["result"] if answers else None, list(faults), messages[0] if messages else ""
 
 
-def forget_results(folder: Path) -> None:
+def _forget_results(folder: Path) -> None:
     """Removes what an earlier job left in `folder`, lest it is taken for an answer to the next."""
     for path in _results(folder):
         path.unlink()

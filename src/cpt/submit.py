@@ -16,13 +16,10 @@ from typing import Any
 from cpt import rundir, storage
 from cpt.base import Base, resolve_base
 from cpt.console import StatusLine, quantity
-from cpt.contracts import Launcher, Task
+from cpt.contracts import Launcher
 from cpt.data.prepare import Prepared, estimated_tokens, prepare
 from cpt.errors import (
-    EXIT_DONE,
-    EXIT_INTERRUPTED,
     EXIT_OURS,
-    EXIT_PREEMPTED,
     CptError,
     DataError,
     Fault,
@@ -31,9 +28,8 @@ from cpt.errors import (
     RecipeError,
     ResourceError,
     StorageError,
-    UserError,
 )
-from cpt.job import Job, TrainOptions, Weights, forget_results, read_result
+from cpt.job import Job, TrainOptions, Weights, launch
 from cpt.planning.plan import Plan, Size, make_plan
 from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe
@@ -134,10 +130,7 @@ def submit(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
     """
     with run.lease() as lease:
         threading.Thread(target=_end_when_lost, args=(lease, run.location), daemon=True).start()
-        manifest = run.manifest()
-        if manifest is not None:
-            _refuse_other_identity(run, manifest, submission)
-            _refuse_fewer_steps(run, manifest, submission.plan)
+        manifest = _manifest_to_go_on_with(run, submission)
         if manifest is None or not finished(manifest, submission.plan):
             _start(run, submission, recipe_yaml, manifest)
         else:
@@ -174,6 +167,19 @@ def _end_when_lost(lease: storage.Lease, location: str) -> None:
     lease.lost.wait()
     say(f"error: {Fault(location, 'lease', 'was taken over by another writer after a silence of this one', 'Look at that one')}")
     os._exit(EXIT_OURS)
+
+
+def _manifest_to_go_on_with(run: RunDirectory, submission: Submission) -> dict[str, Any] | None:
+    """The manifest of the run that is already there; None where there is none.
+
+    Raises:
+        RecipeError: See `submit`.
+    """
+    manifest = run.manifest()
+    if manifest is not None:
+        _refuse_other_identity(run, manifest, submission)
+        _refuse_fewer_steps(run, manifest, submission.plan)
+    return manifest
 
 
 def _refuse_other_identity(run: RunDirectory, manifest: dict[str, Any], submission: Submission) -> None:
@@ -247,10 +253,18 @@ def _manifest(submission: Submission, earlier: dict[str, Any]) -> dict[str, Any]
 
 
 def rehearse(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
-    """Writes what would be submitted, the recipe and the job, and starts nothing."""
-    run.write_recipe(recipe_yaml, submission.recipe.model_dump_json(indent=2))
-    run.job_folder.mkdir(parents=True, exist_ok=True)
-    _job(run, submission, None).write(run.job_folder / "job.json")
+    """Writes what would be submitted, the recipe and the job, and starts nothing.
+
+    Raises:
+        StorageError: The run is being written.
+        RecipeError: See `submit`.
+    """
+    with run.lease():
+        _manifest_to_go_on_with(run, submission)
+        resume = run.latest_checkpoint(before=submission.plan.steps, warn=say)
+        run.write_recipe(recipe_yaml, submission.recipe.model_dump_json(indent=2))
+        run.job_folder.mkdir(parents=True, exist_ok=True)
+        _job(run, submission, resume).write(run.job_folder / "job.json")
 
 
 def _job(run: RunDirectory, submission: Submission, resume: Path | None) -> Job:
@@ -270,27 +284,6 @@ def _job(run: RunDirectory, submission: Submission, resume: Path | None) -> Job:
 
 def _without(group: dict[str, Any], keys: set[str]) -> dict[str, Any]:
     return {key: value for key, value in group.items() if key not in keys}
-
-
-def launch(job: Job, launcher: Launcher, folder: Path, processes: int, nodes: int = 1) -> Any:
-    """Runs `job` with `launcher` and returns its result.
-
-    Raises:
-        UserError, CptError: What the worker left.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "job.json"
-    forget_results(folder)
-    job.write(path)
-    code = launcher.run(Task((sys.executable, "-m", "cpt.worker", str(path)), processes // nodes, nodes, folder))
-    result, faults, message = read_result(folder)
-    if faults:
-        raise UserError.of(faults)
-    if code in (EXIT_INTERRUPTED, EXIT_PREEMPTED):
-        raise (Interrupted if code == EXIT_INTERRUPTED else Preempted)(message)
-    if code != EXIT_DONE:
-        raise CptError(message or f"a worker ended with exit code {code} and said nothing; its messages are above")
-    return result
 
 
 def weights_of(base: Base) -> Weights:

@@ -36,6 +36,9 @@ def test_other_limits_on_the_way_are_said_or_refused(tmp_path: Path, cpt: Callab
     manifest.write_text(manifest.read_text().replace('"completed"', '"interrupted"'))
     assert "has 6 steps already" in cpt(*words, "train.max_steps=3", code=2).stderr
     assert "finished already" not in cpt(*words, "train.max_steps=6").stderr
+    recipe = (tmp_path / "o/r/recipe.json").read_text()
+    assert "another identity" in cpt(*words, "--dry-run", "optim.lr=1e-4", code=2).stderr
+    assert (tmp_path / "o/r/recipe.json").read_text() == recipe
 
 
 def test_a_step_that_predicts_nothing_changes_nothing_else(tmp_path: Path, cpt: Callable) -> None:

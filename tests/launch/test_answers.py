@@ -9,9 +9,8 @@ import pytest
 
 from cpt.contracts import Launcher, NoOptions, Task
 from cpt.errors import CptError, Fault, Preempted, UserError
-from cpt.job import Job, Weights, write_result
+from cpt.job import Job, Weights, launch, write_result
 from cpt.recipe.architecture import Architecture
-from cpt.submit import launch
 
 FULL = Fault("checkpoints", "", "no space is left")
 
