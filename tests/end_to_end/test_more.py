@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,3 +64,13 @@ def test_a_run_that_is_stopped_before_its_first_step_says_so(tmp_path: Path) -> 
     assert "Go on with" in said
     assert "Traceback" not in said
     assert json.loads((tmp_path / "o/r/manifest.json").read_text())["status"] == "interrupted"
+
+
+def test_a_run_that_begins_anew_keeps_no_sample_of_its_first_beginning(tmp_path: Path, cpt: Callable) -> None:
+    words = ("train", *QUICK, "train.max_steps=1", "run.output=o", "run.name=r")
+    cpt(*words)
+    run = tmp_path / "o/r"
+    shutil.rmtree(run / "checkpoints")
+    (run / "manifest.json").write_text((run / "manifest.json").read_text().replace('"completed"', '"running"'))
+    cpt(*words)
+    assert [json.loads(line)["name"] for line in (run / "samples.jsonl").read_text().splitlines()] == ["before", "after"]

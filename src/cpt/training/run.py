@@ -22,7 +22,7 @@ from cpt.model import checkpoint, hf
 from cpt.model.decoder import Decoder
 from cpt.model.init import init_weights
 from cpt.recipe.schema import Recipe
-from cpt.rundir import RunDirectory
+from cpt.rundir import MetricsFile, RunDirectory
 from cpt.training.bookkeeping import Bookkeeper
 from cpt.training.module import CptModule
 from cpt.training.position import Losses, Position
@@ -111,6 +111,8 @@ def _recorder(run: RunDirectory, recipe: Recipe, prepared: Prepared, rank: int, 
     loggers = open_loggers(recipe.logger if rank == 0 else {}, run.local, run.name)
     if rank == 0:
         run.metrics.truncate_after(step)
+        if run.samples_path.exists():
+            MetricsFile(run.samples_path).truncate_after(step)
         loggers.start(recipe.model_dump(mode="json"), step)
     tokenizer = prepared.tokenizer
     prompt = _prompt(recipe, prepared, tokenizer)
