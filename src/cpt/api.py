@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from cpt import composition, storage
+from cpt import composition, storage, submission
 from cpt import submit as submitting
 from cpt.base import Base, open_model, resolve_base
 from cpt.contracts import Launcher, NoOptions
@@ -99,14 +99,14 @@ def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None 
         UserError: Something for the user to mend.
         Interrupted, Preempted: Stopped by a signal; what is committed is intact.
     """
-    submission = submitting.make_submission(recipe)
-    run = submitting.open_run(submission, member)
-    submitting.announce(recipe, submission.base, submission.plan, run.name)
+    found = submission.make_submission(recipe)
+    run = submitting.open_run(found, member)
+    submission.announce(recipe, found.base, found.plan, run.name)
     recipe_yaml = recipe_yaml or yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
     if dry_run:
-        submitting.rehearse(submission, run, recipe_yaml)
+        submitting.rehearse(found, run, recipe_yaml)
         return Run(run.location, {})
-    submitting.submit(submission, run, recipe_yaml)
+    submitting.submit(found, run, recipe_yaml)
     return Run(run.location, run.manifest() or {})
 
 
@@ -117,7 +117,7 @@ def validate(locations: str | Sequence[str]) -> jsonl.Report:
 
 def prepare(recipe: Recipe) -> dict[str, Any]:
     """Validates, tokenises, stores and packs the recipe's data; `train` uses the same store."""
-    prepared = submitting.prepare_data(recipe, resolve_base(recipe))
+    prepared = submission.prepare_data(recipe, resolve_base(recipe))
     return {
         "documents": prepared.documents,
         "tokens": prepared.tokens,
@@ -130,7 +130,7 @@ def prepare(recipe: Recipe) -> dict[str, Any]:
 
 def plan(recipe: Recipe) -> Plan:
     """Steps, tokens, layout, memory, time and price of `recipe`, from the size of its data: nothing is read or tokenised."""
-    return submitting.estimate(recipe, resolve_base(recipe))
+    return submission.estimate(recipe, resolve_base(recipe))
 
 
 def evaluate(model: str, sets: Mapping[str, str], *, checkpoint: str | None = None, max_length: int | None = None) -> dict[str, Any]:
@@ -145,9 +145,10 @@ def evaluate(model: str, sets: Mapping[str, str], *, checkpoint: str | None = No
     Raises:
         UserError: A file or the model is missing or invalid.
     """
-    if max_length is not None and max_length < 2:
-        raise UserError("max_length", str(max_length), "must be at least 2: a token and the one it predicts")
     base = open_model(model, checkpoint)
+    length = max_length if max_length is not None else _window(base)
+    if not 2 <= length <= base.architecture.positions:
+        raise UserError("max_length", str(length), f"must lie between 2 and the model's {base.architecture.positions} positions")
     tokenizer = _tokenizer(base)
     source = JsonlSource(NoOptions())
     stores = {
@@ -157,10 +158,15 @@ def evaluate(model: str, sets: Mapping[str, str], *, checkpoint: str | None = No
         name for name, store in stores.items() if not (store.everything().predicted and store.everything().text_sizes_bytes.sum())
     ]:
         raise DataError.of(Fault(f"{name}={sets[name]}", "", "holds no token to predict", "Add text") for name in empty)
-    length = max_length or (RunDirectory.at(base.parent).max_length if base.parent else min(base.architecture.positions, DEFAULT_WINDOW))
     options = {"sets": {name: str(store.folder) for name, store in stores.items()}, "max_length": length}
     results: dict[str, Any] = _work("evaluate", base, options)
     return results
+
+
+def _window(base: Base) -> int:
+    """Tokens in a window where the caller leaves them open: the run's, or what a bare folder's positions allow."""
+    recipe = RunDirectory.at(base.parent).recipe() if base.parent else {}
+    return int(recipe["train"]["max_length"]) if recipe else min(base.architecture.positions, DEFAULT_WINDOW)
 
 
 def generate(model: str, prompt: str, *, checkpoint: str | None = None, max_tokens: int = 128, greedy: bool = False, seed: int = 0) -> str:
@@ -218,7 +224,7 @@ def _work(verb: Any, base: Base, options: dict[str, Any]) -> Any:
     launcher: Launcher = LocalLauncher(NoOptions())
     folder = Path(tempfile.mkdtemp(prefix="cpt-job-"))
     try:
-        return launch(Job(verb, submitting.weights_of(base), options), launcher, folder, processes=1)
+        return launch(Job(verb, base.weights, options), launcher, folder, processes=1)
     finally:
         if not list(folder.glob(CRASHES)):  # the message of a crash names its file
             shutil.rmtree(folder)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from cpt import storage
 from cpt.errors import CheckpointError, Fault, RecipeError
+from cpt.job import Weights
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
 from cpt.rundir import CHECKPOINTS, FINAL, MANIFEST, RunDirectory
@@ -38,6 +39,11 @@ class Base:
     kind: Literal["random", "huggingface", "checkpoint"]
     architecture: Architecture
     parent: str | None = None
+
+    @property
+    def weights(self) -> Weights:
+        """What a worker needs to know."""
+        return Weights(self.kind, self.folder, self.architecture)
 
 
 def resolve_base(recipe: Recipe) -> Base:

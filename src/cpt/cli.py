@@ -4,42 +4,56 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import os
 import shlex
+import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from typing_extensions import override
 
 from cpt import __version__, commands
+from cpt.console import say
 from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OURS, CptError, Fault, Interrupted, Preempted, RecipeError, UserError
+
+ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+"""Errors of the system that the user can mend."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code (`cpt.errors`)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _preempted)  # a launcher passes them on to its processes while it has some
     try:
         arguments = _parse(words)
         return int(arguments.run(arguments) or EXIT_DONE)
-    except UserError as error:
-        for fault in error.faults:
-            commands.say(f"error: {fault}")
-        return error.exit_code
-    except (Interrupted, Preempted, KeyboardInterrupt) as stop:
-        commands.say(f"stopped: {stop or 'nothing more was committed'}. Go on with: {_command(words)}")
-        return getattr(stop, "exit_code", EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's own flush at exit is quiet
         return EXIT_DONE
-    except Exception as error:
-        if isinstance(error, CptError) and str(error):
-            commands.say(f"error: {error}")
-            return error.exit_code
-        return _our_fault(error)
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(error, words)
+
+
+def _failed(error: BaseException, words: Sequence[str]) -> int:
+    """Says what went wrong in lines, never as a traceback, and returns the exit code."""
+    if isinstance(error, Interrupted | Preempted | KeyboardInterrupt):
+        say(f"stopped: {str(error) or 'nothing more was committed'}. Go on with: {shlex.join(['python', '-m', 'cpt', *words])}")
+        return getattr(error, "exit_code", EXIT_INTERRUPTED)
+    if isinstance(error, CptError) and str(error):
+        for line in str(error).splitlines():
+            say(f"error: {line}")
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in ENVIRONMENT:
+        say(f"error: {error.filename or 'output'}: {error.strerror}")
+        return UserError.exit_code
+    return _our_fault(error)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -186,13 +200,13 @@ def _refuse(verb: str, words: list[str]) -> None:
         raise RecipeError.of(faults)
 
 
-def _command(words: Sequence[str]) -> str:
-    return shlex.join(["python", "-m", "cpt", *words])
+def _preempted(number: int, _: FrameType | None) -> NoReturn:
+    raise Preempted(f"by {signal.Signals(number).name}, before the first step")
 
 
-def _our_fault(error: Exception) -> int:
+def _our_fault(error: BaseException) -> int:
     with tempfile.NamedTemporaryFile("w", prefix="cpt-crash-", suffix=".txt", delete=False) as file:
         traceback.print_exception(error, file=file)
     cure = f"The traceback is in {file.name}; please report it"
-    commands.say(f"error: {Fault(type(error).__name__, str(error), 'is a fault of cpt, not yours', cure)}")
+    say(f"error: {Fault(type(error).__name__, str(error), 'is a fault of cpt, not yours', cure)}")
     return EXIT_OURS

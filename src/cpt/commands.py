@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cpt.errors import EXIT_DONE, RecipeError, UserError
+from cpt.console import say
+from cpt.errors import EXIT_DONE, CptError, Interrupted, Preempted, RecipeError, UserError
 
 SHOWN_FAULTS = 20
 """Faults of a data file that are shown; their total follows."""
@@ -39,17 +39,19 @@ def _sweep(members: list[tuple[str, Any]], arguments: argparse.Namespace) -> int
 
     if arguments.cfg:
         raise RecipeError("--cfg", "-m", "prints one recipe, and -m makes several", "Leave one of the two out")
-    failed = []
+    failed: list[tuple[str, CptError]] = []
     for number, (label, composed) in enumerate(members, 1):
         name = label or "as composed"
         say(f"[{number}/{len(members)}] {name}")
         _warn(composed.warnings)
         try:
             run = api.train(composed.recipe, recipe_yaml=composed.yaml, member=label or None, dry_run=arguments.dry_run)
-        except UserError as error:
+        except (Interrupted, Preempted):
+            raise
+        except CptError as error:
             failed.append((name, error))
-            for fault in error.faults:
-                say(f"error: {name}: {fault}")
+            for line in str(error).splitlines():
+                say(f"error: {name}: {line}")
             continue
         for line in run.lines():
             print(line)
@@ -176,8 +178,3 @@ def _write(location: str | None, text: str) -> None:
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
         say(f"warning: {warning}")
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal; stdout carries results only."""
-    print(text, file=sys.stderr, flush=True)

@@ -52,6 +52,11 @@ class StatusLine:
         self.stream.flush()
 
 
+def say(text: str) -> None:
+    """A line for the person at the terminal, on stderr: stdout carries results only."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def duration(seconds: float) -> str:
     """`75` is "1:15", `7200` is "2:00:00"."""
     whole = max(0, round(seconds))

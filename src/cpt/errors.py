@@ -41,7 +41,8 @@ class Fault:
         text = ": ".join(part for part in parts if part)
         if not self.cure:
             return text
-        return f"{text} {self.cure}" if self.cure.endswith("?") else f"{text} {self.cure.rstrip('.')}."
+        cure = self.cure[0].upper() + self.cure[1:] if self.cure.split()[0].isalpha() else self.cure  # a key or a command stays as it is
+        return f"{text} {cure}" if cure.endswith("?") else f"{text} {cure.rstrip('.')}."
 
 
 def one_line(value: object, limit: int = 120) -> str:

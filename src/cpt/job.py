@@ -125,7 +125,7 @@ def launch(job: Job, launcher: Launcher, folder: Path, processes: int, nodes: in
     if faults:
         raise UserError.of(faults)
     if code in (EXIT_INTERRUPTED, EXIT_PREEMPTED):
-        raise (Interrupted if code == EXIT_INTERRUPTED else Preempted)(message)
+        raise (Interrupted if code == EXIT_INTERRUPTED else Preempted)(message or "before the first step")
     if code != EXIT_DONE:
         raise CptError(message or f"a worker ended with exit code {code} and said nothing; its messages are above")
     return result

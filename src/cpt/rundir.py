@@ -22,11 +22,7 @@ from typing import Any
 
 from cpt import storage
 from cpt.errors import CheckpointError, Fault, StorageError
-from cpt.identity import default_name, difference, identity
-from cpt.manifest import new_manifest
 from cpt.metrics import MetricsFile
-
-__all__ = ["MetricsFile", "RunDirectory", "default_name", "difference", "identity", "new_manifest"]
 
 MANIFEST, CHECKPOINTS, FINAL = "manifest.json", "checkpoints", "final"
 RECORDS = ("recipe.yaml", "recipe.json", "metrics.jsonl", "samples.jsonl", "tensorboard")
@@ -69,14 +65,13 @@ class RunDirectory:
     @classmethod
     def at(cls, location: str) -> RunDirectory:
         """The run at a path or URL."""
-        full = location if storage.is_url(location) else str(storage.local_path(location).absolute())
-        output, _, name = full.rstrip("/").rpartition("/")
+        place = location.rstrip("/") if storage.is_url(location) else str(storage.local_path(location).absolute())
+        output, _, name = place.rpartition("/")
         return cls(output or "/", name)
 
-    @property
-    def max_length(self) -> int:
-        """Tokens in a sequence of this run."""
-        return int(json.loads(storage.read_bytes(storage.join(self.location, "recipe.json")))["train"]["max_length"])
+    def recipe(self) -> dict[str, Any]:
+        """The recipe as last started, a plain tree; empty where there is none."""
+        return dict(self._json("recipe.json") or {})
 
     def samples(self) -> list[dict[str, Any]]:
         """The text samples: `{"step", "name", "prompt", "text"}`, in the order they were written."""
@@ -102,14 +97,7 @@ class RunDirectory:
 
     def manifest(self) -> dict[str, Any] | None:
         """The newest committed manifest; None where there is no run."""
-        location = self.uri(MANIFEST)
-        if not storage.exists(location):
-            return None
-        try:
-            manifest: dict[str, Any] = json.loads(storage.read_bytes(location))
-        except ValueError:
-            raise StorageError(Fault(location, "", "is not JSON", "delete it to begin the run anew")) from None
-        return manifest
+        return self._json(MANIFEST)
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces the manifest, atomically; keys stay in their order."""
@@ -192,7 +180,7 @@ class RunDirectory:
         Raises:
             CheckpointError: There is no such checkpoint, or it is damaged.
         """
-        if which is None and storage.exists(self.uri(FINAL, storage.MARKER)):
+        if which is None and (self.manifest() or {}).get("final"):
             folder = self.local / FINAL
             self._verify(folder)
             return folder
@@ -246,6 +234,15 @@ class RunDirectory:
                 self._published_bytes[name] = size_bytes
         if (self.local / MANIFEST).exists():
             storage.publish_file(self.local / MANIFEST, self.uri(MANIFEST))
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        if not storage.exists(self.uri(name)):
+            return None
+        try:
+            found: dict[str, Any] = json.loads(storage.read_bytes(self.uri(name)))
+        except ValueError:
+            raise StorageError(Fault(self.uri(name), "", "is not JSON", "delete it to begin the run anew")) from None
+        return found
 
     def _restore(self) -> None:
         """Brings the spool's records to what is published: another machine may have gone on with the run, or the spool is lost."""

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cpt.rundir import default_name, difference, identity
+from cpt.identity import default_name, difference, identity
 
 PARTS = {"train": {"max_length": 256, "clip_norm": 1.0}, "data": {"sha256": "ab"}, "seed": 1}
 

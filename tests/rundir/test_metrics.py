@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cpt.rundir import MetricsFile
+from cpt.metrics import MetricsFile
 
 
 def steps(path: Path) -> list[int]:

@@ -10,7 +10,8 @@ import pytest
 
 from cpt import storage
 from cpt.errors import CheckpointError, StorageError
-from cpt.rundir import RunDirectory, new_manifest
+from cpt.manifest import new_manifest
+from cpt.rundir import RunDirectory
 
 MANIFEST = new_manifest(identity="ab", identity_parts={"seed": 1}, data={"sha256": "cd"}, versions={"torch": "2"}, parent=None)
 

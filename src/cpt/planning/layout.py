@@ -41,7 +41,7 @@ def memory_gb(architecture: Architecture, recipe: Recipe, dp_shard: int, micro_b
     """Peak memory of one rank in GB.
 
     fp32 weights, gradients and two Adam moments (16 bytes a parameter, over `dp_shard` ranks), the largest unsharded block twice
-    (prefetch) in compute precision, the activations of `micro_batch` sequences, and one chunk of logits.
+    (prefetch) in compute precision, the activations of `micro_batch` sequences, one chunk of logits, and the output projection's gradient.
 
     Source: Korthikanti et al. 2022 (arXiv 2205.05198), equation 2, for SwiGLU, grouped heads and a fused attention kernel.
     """
@@ -56,7 +56,8 @@ def memory_gb(architecture: Architecture, recipe: Recipe, dp_shard: int, micro_b
         architecture.layers * architecture.width * width_bytes + of_a_block if checkpointing == "full" else architecture.layers * of_a_block
     )
     logits = min(tokens * architecture.vocabulary * 4, 64 * 2**20) * 2
-    return (states + unsharded + tokens * stored + logits) / GB
+    output_gradient = architecture.vocabulary * architecture.width * 4  # of the whole output projection, in fp32, before it is reduced
+    return (states + unsharded + tokens * stored + logits + output_gradient) / GB
 
 
 def choose_layout(architecture: Architecture, recipe: Recipe, world_size: int) -> Layout:

@@ -64,9 +64,10 @@ class Plan:
         passes = f"{_count(layout.grad_accumulation, 'pass', 'passes')} of {_count(layout.micro_batch, 'sequence', 'sequences')} a rank"
         idle = f", {layout.idle_share:.0%} of the slots idle" if layout.idle_share else ""
         recompute = ", activations recomputed" if layout.activation_checkpointing == "full" else ""
-        price = f" · about ${self.price:,.0f}" if self.price else ""
+        price = f" · about ${self.price:,.0f}" if self.price and self.price >= 1 else ""
         return [
-            f"plan  {about}{self.steps} steps · {about}{quantity(self.tokens)} tokens · {quantity(self.parameters)} parameters · {where}",
+            f"plan  {about}{_count(self.steps, 'step', 'steps')} · {about}{quantity(self.tokens)} tokens"
+            f" · {quantity(self.parameters)} parameters · {where}",
             f"      {mesh} · {passes}{idle}{recompute}",
             f"      {layout.memory_gb:.1f} GB a rank · about {duration(self.seconds)}{price}",
         ]

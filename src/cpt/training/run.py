@@ -18,11 +18,12 @@ from cpt.evaluation.compare import DocumentLosses
 from cpt.evaluation.perplexity import document_losses, rows_in_flight
 from cpt.job import Job, TrainOptions, Weights
 from cpt.log import open_loggers
+from cpt.metrics import MetricsFile
 from cpt.model import checkpoint, hf
 from cpt.model.decoder import Decoder
 from cpt.model.init import init_weights
 from cpt.recipe.schema import Recipe
-from cpt.rundir import MetricsFile, RunDirectory
+from cpt.rundir import RunDirectory
 from cpt.training.bookkeeping import Bookkeeper
 from cpt.training.module import CptModule
 from cpt.training.position import Losses, Position

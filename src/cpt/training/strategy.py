@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Protocol, cast
 
 import lightning.pytorch as pl
@@ -17,6 +18,8 @@ from torch.optim import Optimizer
 from cpt.model.decoder import Decoder
 
 MESH_AXES = ("dp_replicate", "dp_shard")
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+"""How long a rank waits for the others: longer than rank 0 takes to publish a checkpoint."""
 
 
 class Shardable(Protocol):
@@ -41,7 +44,7 @@ class FsdpStrategy(ModelParallelStrategy):
     """
 
     def __init__(self, dp_replicate: int, dp_shard: int, precision: str) -> None:
-        super().__init__()
+        super().__init__(timeout=COLLECTIVE_TIMEOUT)
         self._mesh_shape = (dp_replicate, dp_shard)
         compute = torch.bfloat16 if precision == "bf16" else torch.float32
         self._mixed_precision = MixedPrecisionPolicy(param_dtype=compute, reduce_dtype=torch.float32)
