@@ -103,7 +103,7 @@ def _missing_cure(kind: str, name: str, known: set[str]) -> str:
     if package := OFFERED_BY.get((kind, name)):
         return f"pip install {package}"
     if close := get_close_matches(name, known, n=1):
-        return f"did you mean {close[0]}"
+        return f"Did you mean {close[0]}?"
     return f"installed: {', '.join(sorted(known)) or 'none'}"
 
 
@@ -122,7 +122,7 @@ def _option_fault(detail: ErrorDetails, schema: type[BaseModel], where: str) -> 
     key = ".".join([where, *map(str, detail["loc"])])
     if detail["type"] == "extra_forbidden":
         close = get_close_matches(str(detail["loc"][-1]), schema.model_fields, n=1) if len(detail["loc"]) == 1 else []
-        cure = f"did you mean {close[0]}" if close else f"known: {', '.join(schema.model_fields) or 'none'}"
+        cure = f"Did you mean {close[0]}?" if close else f"known: {', '.join(schema.model_fields) or 'none'}"
         return Fault(key, str(detail["input"]), "unknown option", cure)
     if detail["type"] == "missing":
         return Fault(key, "", "must be given", f"add {key}=...")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -280,12 +280,9 @@ class RunDirectory:
         storage.verify_folder(folder)
 
     def _is_whole(self, step: int) -> bool:
-        if step not in self._verified:
-            try:
-                self.checkpoint(step)
-            except CheckpointError:
-                return False
-        return True
+        with suppress(CheckpointError):
+            return step in self._verified or self.checkpoint(step).exists()
+        return False
 
     def _entries(self) -> list[dict[str, Any]]:
         return list((self.manifest() or {}).get("checkpoints", []))

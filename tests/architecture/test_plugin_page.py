@@ -41,7 +41,7 @@ def test_it_is_found_by_name_and_yields_documents() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_its_options_are_checked() -> None:
-    with pytest.raises(PluginError, match=r"data\.options\.time.*did you mean times"):
+    with pytest.raises(PluginError, match=r"data\.options\.time.*Did you mean times"):
         plugins.load("data_sources", "echo", {"time": 3}, "data.source")
 
 

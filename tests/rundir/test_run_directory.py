@@ -153,6 +153,8 @@ def test_a_model_of_the_run_is_named_by_step_best_last_or_nothing(run: RunDirect
     assert names == {None: "step-00000020", "last": "step-00000020", "best": "step-00000010", "10": "step-00000010"}
     with run.committed("final") as folder:
         (folder / "config.json").write_text("{}")
+    assert run.checkpoint_or_final(None).name == "step-00000020"  # the manifest does not know it yet
+    run.update_manifest(final="final")
     assert (lose_spool(run, output).checkpoint_or_final(None) / "config.json").read_text() == "{}"
     for nothing in ("15", "newest", "-1"):
         with pytest.raises(CheckpointError, match="steps there are: 10, 20"):
@@ -167,7 +169,7 @@ def test_records_are_published_and_come_back_to_an_empty_spool(run: RunDirectory
     run.samples_path.write_text("{}\n")
     commit(run, 1)
     run = lose_spool(run, output)
-    assert run.max_length == 256
+    assert run.recipe() == {"train": {"max_length": 256}}
     with run.lease():
         assert [row["step"] for row in run.metrics.rows()] == [1]
         assert (run.local / "tensorboard" / "events.1").read_bytes() == b"events"

@@ -24,7 +24,7 @@ GENERATED = "_sysconfigdata"
 """Says how this very Python was built."""
 SMALLEST_FILE_BYTES, LARGEST_FILE_BYTES = 500, 200_000
 SOURCE_BYTES = 1_200_000
-REPLAY_BYTES = 400_000
+REPLAY_BYTES = 800_000
 DOCUMENT_CHARACTERS = 8_000
 HELD_OUT_FILES = 64
 HELD_OUT_CHARACTERS = 800
@@ -95,10 +95,7 @@ def english_prose_train() -> Iterator[str]:
 
 
 def english_prose_replay() -> Iterator[str]:
-    """About 0.4 MB of the prose that nova_tiny's base was trained on: a quarter of what the sample trains on, against forgetting.
-
-    Source: Ibrahim et al. 2024 (arXiv 2403.08763): 25 % of replay where the domain is far from the base's text.
-    """
+    """About 0.8 MB of the prose that nova_tiny's base was trained on: two fifths of what the sample trains on, against forgetting."""
     left = REPLAY_BYTES
     for text in sorted(english_prose_train(), key=rank):
         if left <= 0:
