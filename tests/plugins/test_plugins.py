@@ -87,7 +87,7 @@ def test_installed_is_quick() -> None:
 
 def test_a_missing_plugin_gets_the_nearest_name() -> None:
     fault = refusal("tensorbord").faults[0]
-    assert (fault.where, fault.value, fault.cure) == ("logger.tensorbord", "tensorbord", "did you mean tensorboard")
+    assert (fault.where, fault.value, fault.cure) == ("logger.tensorbord", "tensorbord", "Did you mean tensorboard?")
 
 
 @pytest.mark.parametrize(("kind", "name"), [("launchers", "slurm"), ("loggers", "aim")])
@@ -138,7 +138,7 @@ def test_every_wrong_option_is_a_fault_and_nothing_is_converted(distribution: Di
     distribution("acme-log", "acme=Good")
     faults = refusal("acme", {"intervall": 3, "interval": "10"}).faults
     assert {fault.where for fault in faults} == {"logger.acme.repo", "logger.acme.interval", "logger.acme.intervall"}
-    assert next(fault.cure for fault in faults if fault.where.endswith("intervall")) == "did you mean interval"
+    assert next(fault.cure for fault in faults if fault.where.endswith("intervall")) == "Did you mean interval?"
 
 
 def test_loading_needs_no_torch() -> None:

@@ -157,7 +157,7 @@ def test_a_model_of_the_run_is_named_by_step_best_last_or_nothing(run: RunDirect
     run.update_manifest(final="final")
     assert (lose_spool(run, output).checkpoint_or_final(None) / "config.json").read_text() == "{}"
     for nothing in ("15", "newest", "-1"):
-        with pytest.raises(CheckpointError, match="steps there are: 10, 20"):
+        with pytest.raises(CheckpointError, match="Steps there are: 10, 20"):
             run.checkpoint_or_final(nothing)
 
 
