@@ -41,7 +41,9 @@ class Fault:
         text = ": ".join(part for part in parts if part)
         if not self.cure:
             return text
-        cure = self.cure[0].upper() + self.cure[1:] if self.cure.split()[0].isalpha() else self.cure  # a key or a command stays as it is
+        first = self.cure.split()[0]
+        as_typed = not first.isalpha() or first in ("cpt", "pip")  # a key or a command
+        cure = self.cure if as_typed else self.cure[0].upper() + self.cure[1:]
         return f"{text} {cure}" if cure.endswith("?") else f"{text} {cure.rstrip('.')}."
 
 

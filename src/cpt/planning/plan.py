@@ -15,8 +15,8 @@ from cpt.recipe.schema import Recipe
 
 GPU_UTILISATION = 0.40
 """Model FLOPs utilisation assumed of a GPU: what well-tuned bf16 runs of 1 B to 30 B parameters publish on H100 (30 to 50 %)."""
-CPU_UTILISATION = 0.55
-"""Share of this machine's measured matrix-product speed that a training step reaches; measured, see dev/benchmarks."""
+CPU_UTILISATION = 0.45
+"""Share of this machine's measured matrix-product speed that a step of nova_tiny reaches: dev/benchmarks/2026-11-24-default-run.md."""
 
 
 @dataclass(frozen=True)
