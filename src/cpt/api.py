@@ -102,7 +102,7 @@ def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None 
     found = submission.make_submission(recipe)
     run = submitting.open_run(found, member)
     submission.announce(recipe, found.base, found.plan, run.name)
-    recipe_yaml = recipe_yaml or yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    recipe_yaml = recipe_yaml or yaml.safe_dump(recipe.kept(), sort_keys=False)
     if dry_run:
         submitting.rehearse(found, run, recipe_yaml)
         return Run(run.location, {})

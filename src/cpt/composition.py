@@ -35,7 +35,7 @@ from cpt.recipe.build import build
 from cpt.recipe.changes import Change, apply, keys_given, merged
 from cpt.recipe.file import RecipeFile
 from cpt.recipe.gate import check_tree, write_yaml
-from cpt.recipe.interpolation import resolve
+from cpt.recipe.interpolation import from_environment, resolve
 from cpt.recipe.library import Library
 from cpt.recipe.schema import Recipe
 
@@ -136,6 +136,7 @@ class _Door:
             faults += error.faults
         if faults:
             raise RecipeError.of(dict.fromkeys(faults))
+        recipe = recipe.read_from_environment(from_environment(tree, resolved))
         return Composed(recipe, resolved, write_yaml(tree), texts, warnings)
 
     def axes(self, texts: Sequence[str]) -> list[list[str]]:

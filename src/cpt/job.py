@@ -62,6 +62,7 @@ class Job:
                     },
                     "options": self.options,
                     "recipe": self.recipe and self.recipe.model_dump(mode="json"),
+                    "environment": self.recipe and self.recipe.environment,
                 },
                 indent=1,
             )
@@ -80,7 +81,7 @@ class Job:
                 Architecture.model_validate_json(json.dumps(weights["architecture"])),
             ),
             data["options"],
-            recipe and Recipe.model_validate_json(json.dumps(recipe)),
+            recipe and Recipe.model_validate_json(json.dumps(recipe)).read_from_environment(data["environment"]),
         )
 
 
@@ -120,7 +121,10 @@ def launch(job: Job, launcher: Launcher, folder: Path, processes: int, nodes: in
     path = folder / "job.json"
     _forget_results(folder)
     job.write(path)
-    code = launcher.run(Task((sys.executable, "-m", "cpt.worker", str(path)), processes // nodes, nodes, folder))
+    try:
+        code = launcher.run(Task((sys.executable, "-m", "cpt.worker", str(path)), processes // nodes, nodes, folder))
+    finally:
+        path.unlink(missing_ok=True)  # it may hold what the environment gave
     result, faults, message = _read_result(folder)
     if faults:
         raise UserError.of(faults)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import platform
 import signal
 import threading
@@ -124,7 +125,7 @@ def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest
         say(f"going on from {resume.name}")
         _say_if_replanned(submission.plan, manifest or {})
     manifest = _manifest(submission, manifest or {}, _changes(run, submission))
-    run.write_recipe(recipe_yaml, submission.recipe.model_dump_json(indent=2))
+    run.write_recipe(recipe_yaml, json.dumps(submission.recipe.kept(), indent=2))
     run.write_manifest(manifest)
     try:
         launch(
@@ -167,7 +168,7 @@ def _manifest(submission: Submission, earlier: dict[str, Any], changes: list[str
 def _changes(run: RunDirectory, submission: Submission) -> list[str]:
     """What the recipe asks for now and did not when the run was last started; the identity is the same."""
     before = run.recipe()
-    return difference(before, submission.recipe.model_dump(mode="json")) if before else []
+    return difference(before, submission.recipe.kept()) if before else []
 
 
 def rehearse(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
@@ -180,7 +181,7 @@ def rehearse(submission: Submission, run: RunDirectory, recipe_yaml: str) -> Non
     with run.lease():
         _manifest_to_go_on_with(run, submission)
         resume = run.latest_checkpoint(before=submission.plan.steps, warn=say)
-        run.write_recipe(recipe_yaml, submission.recipe.model_dump_json(indent=2))
+        run.write_recipe(recipe_yaml, json.dumps(submission.recipe.kept(), indent=2))
         run.job_folder.mkdir(parents=True, exist_ok=True)
         _job(run, submission, resume).write(run.job_folder / "job.json")
 

@@ -32,3 +32,8 @@ def test_data_and_output_in_s3_give_the_local_run(cpt: Callable, tmp_path: Path,
     found = json.loads(cpt("eval", f"{s3}/out/r", "--on", "mine=domain.jsonl", "--json").stdout)["mine"]
     local = json.loads(cpt("eval", "o/r", "--on", f"mine={s3}/in/domain.jsonl", "--json").stdout)["mine"]
     assert found == local
+
+    cpt(*words, f"model.init={s3}/out/r", "run.name=next", "train.max_steps=2", "run.output=o")
+    following = json.loads((tmp_path / "o/next/manifest.json").read_text())
+    assert following["parent"] == f"{s3}/out/r"
+    assert following["summary"]["held_out"]["before"] == manifest["summary"]["held_out"]["after"]

@@ -91,3 +91,15 @@ def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(cpt: Callab
     job = json.loads((tmp_path / "o/r/job/job.json").read_text())
     assert (job["verb"], job["options"]["total_steps"]) == ("train", 6)
     assert "finished" not in cpt("train", *QUICK, "run.output=o", "run.name=r").stderr
+
+
+def test_what_the_environment_gave_is_used_and_written_nowhere(cpt: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CPT_CANARY", "xq7canary")
+    cpt("train", *QUICK, "train.max_steps=2", "run.output=o", "run.name=r", "eval.prompt='${oc.env:CPT_CANARY}'")
+    assert json.loads((tmp_path / "o/r/samples.jsonl").read_text().splitlines()[0])["prompt"] == "xq7canary"  # it was used
+    (tmp_path / "o/r/samples.jsonl").unlink()
+    (event_file,) = (tmp_path / "o/r/tensorboard").iterdir()
+    event_file.unlink()  # the sample is in it too
+    holders = [path for path in (tmp_path / "o").rglob("*") if path.is_file() and b"xq7canary" in path.read_bytes()]
+    assert holders == []
+    assert "${oc.env:CPT_CANARY}" in (tmp_path / "o/r/recipe.json").read_text()

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from typing_extensions import override
+
 from cpt.errors import Fault, RecipeError
 from cpt.recipe.gate import dotted, walk
 
@@ -45,6 +47,21 @@ def resolve(tree: dict[str, Any], environment: Mapping[str, str]) -> dict[str, A
     if resolver.faults:
         raise RecipeError.of(resolver.faults)
     return resolved  # type: ignore[no-any-return]
+
+
+def from_environment(tree: dict[str, Any], resolved: Mapping[str, Any]) -> dict[str, str]:
+    """The values of `resolved` that the environment has a part in, directly or through references: the text in `tree` by dotted key."""
+    other = dict(walk(resolve(tree, _Elsewhere())))
+    texts = dict(walk(tree))
+    return {dotted(path): str(texts[path]) for path, value in walk(resolved) if isinstance(value, str) and other[path] != value}
+
+
+class _Elsewhere(dict[str, str]):
+    """An environment like no other, in which every variable is set."""
+
+    @override
+    def get(self, key: str, default: Any = None) -> Any:
+        return f"\0{key}"
 
 
 def _form_faults(where: str, body: str) -> Iterator[Fault]:

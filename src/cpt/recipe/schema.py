@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.frozen import Frozen
@@ -189,3 +190,25 @@ class Recipe(Frozen):
     eval: Eval
     amazon: dict[str, Any]
     """Keys of Amazon's recipe that have no counterpart here, carried verbatim for export."""
+    _environment: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The values that came from the environment: the interpolation by its dotted key."""
+        return self._environment
+
+    def read_from_environment(self, interpolations: Mapping[str, str]) -> Recipe:
+        """Marks values as read from the environment, so that `kept` does not hold them; returns the recipe."""
+        self._environment.update(interpolations)
+        return self
+
+    def kept(self) -> dict[str, Any]:
+        """The recipe as plain data for files that others may read: what came from the environment stays an interpolation."""
+        tree = self.model_dump(mode="json")
+        for key, interpolation in self._environment.items():
+            *path, last = key.split(".")
+            node: Any = tree
+            for part in path:
+                node = node[int(part) if isinstance(node, list) else part]
+            node[int(last) if isinstance(node, list) else last] = interpolation
+        return tree

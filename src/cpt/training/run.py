@@ -114,7 +114,7 @@ def _recorder(run: RunDirectory, recipe: Recipe, prepared: Prepared, rank: int, 
         run.metrics.truncate_after(step)
         if run.samples_path.exists():
             MetricsFile(run.samples_path).truncate_after(step)
-        loggers.start(recipe.model_dump(mode="json"), step)
+        loggers.start(recipe.kept(), step)
     tokenizer = prepared.tokenizer
     prompt = _prompt(recipe, prepared, tokenizer)
     return Recorder(run, loggers, rank, options.total_steps, tokenizer, prompt, recipe.eval.max_tokens)
