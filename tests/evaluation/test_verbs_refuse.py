@@ -26,7 +26,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("length", [-3, 0, 1])
 def test_a_window_holds_two_tokens_or_more(model: Path, length: int) -> None:
-    with pytest.raises(UserError, match="at least 2"):
+    with pytest.raises(UserError, match="between 2 and"):
         cpt.evaluate(str(model), {}, max_length=length)
 
 

@@ -63,5 +63,5 @@ def test_a_logger_that_cannot_be_made_is_dropped() -> None:
 
 
 def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match=r"logger\.tensorbord.*did you mean tensorboard"):
+    with pytest.raises(PluginError, match=r"logger\.tensorbord.*Did you mean tensorboard"):
         open_loggers({"tensorbord": {}}, tmp_path, "run")

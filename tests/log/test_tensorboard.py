@@ -57,7 +57,7 @@ def test_a_run_that_begins_anew_voids_everything(tmp_path: Path) -> None:
 
 def test_its_options_are_checked() -> None:
     assert plugins.load("loggers", "tensorboard", {"flush_s": 1.5}, "logger.tensorboard")[0] is TensorBoardLogger
-    with pytest.raises(PluginError, match=r"logger\.tensorboard\.flush: 1: unknown option\. did you mean flush_s"):
+    with pytest.raises(PluginError, match=r"logger\.tensorboard\.flush: 1: unknown option\. Did you mean flush_s"):
         plugins.load("loggers", "tensorboard", {"flush": 1}, "logger.tensorboard")
 
 
