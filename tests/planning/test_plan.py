@@ -87,3 +87,11 @@ def test_passes_of_a_rank_are_evenly_filled(processes: int) -> None:
     share = math.ceil(recipe.train.global_batch_size / processes)
     assert layout.grad_accumulation * layout.micro_batch - share < layout.grad_accumulation
     assert layout.micro_batch <= 8
+
+
+def test_the_plan_says_what_attention_dropout_costs() -> None:
+    size = Size(sequences=100, tokens=25_600, exact=True)
+    recipe, plan = plan_of("model.attention_dropout=0.1", size=size)
+    assert "attention dropout: torch's unfused kernel" in "\n".join(plan.lines(recipe))
+    recipe, plan = plan_of(size=size)
+    assert "attention dropout" not in "\n".join(plan.lines(recipe))

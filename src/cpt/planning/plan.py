@@ -19,6 +19,11 @@ CPU_UTILISATION = 0.45
 """Share of this machine's measured matrix-product speed that a step of nova_tiny reaches: dev/benchmarks/2026-11-24-default-run.md."""
 
 
+UNFUSED_ATTENTION = 4.0
+"""Time of attention with dropout over that without on a CPU, where the fused kernel has none: 3.0 to 5.6 for 256 to 2,048 tokens, measured
+with torch 2.13.0 (dev/benchmarks/2026-11-24-default-run.md)."""
+
+
 @dataclass(frozen=True)
 class Size:
     """How much data there is, in sequences of the recipe's length.
@@ -65,12 +70,17 @@ class Plan:
         idle = f", {layout.idle_share:.0%} of the slots idle" if layout.idle_share else ""
         recompute = ", activations recomputed" if layout.activation_checkpointing == "full" else ""
         price = f" · about ${self.price:,.0f}" if self.price and self.price >= 1 else ""
-        return [
+        lines = [
             f"plan  {about}{_count(self.steps, 'step', 'steps')} · {about}{quantity(self.tokens)} tokens"
             f" · {quantity(self.parameters)} parameters · {where}",
             f"      {mesh} · {passes}{idle}{recompute}",
             f"      {layout.memory_gb:.1f} GB a rank · about {duration(self.seconds)}{price}",
         ]
+        if recipe.model.attention_dropout > 0:
+            lines.append(
+                f"      attention dropout: torch's unfused kernel here, which takes about {UNFUSED_ATTENTION:.0f} times as long on a CPU"
+            )
+        return lines
 
 
 def make_plan(recipe: Recipe, architecture: Architecture, size: Size, world_size: int) -> Plan:
@@ -97,11 +107,15 @@ def _count(number: int, one: str, several: str) -> str:
 
 def _seconds(recipe: Recipe, architecture: Architecture, tokens: int, layout: Layout) -> float:
     recompute = 4 / 3 if layout.activation_checkpointing == "full" else 1
-    flops = architecture.flops_per_token(recipe.train.max_length) * tokens * recompute
+    context = recipe.train.max_length
+    flops = architecture.flops_per_token(context) * tokens * recompute
     if recipe.cluster.tflops:
         speed = recipe.cluster.tflops * 1e12 * layout.world_size * GPU_UTILISATION
     else:
         speed = cpu_flops_per_second() * CPU_UTILISATION
+        if recipe.model.attention_dropout > 0:
+            attention = architecture.flops_per_token(context) - architecture.flops_per_token(0)
+            flops += (UNFUSED_ATTENTION - 1) * attention * tokens * recompute
     return flops / speed / (1 - layout.idle_share)
 
 
