@@ -28,6 +28,7 @@ from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
 from cpt.rundir import RunDirectory
 from cpt.storage.remote import reported
+from cpt.storage.scratch import put_in_place, scratch_beside
 
 DEFAULT_WINDOW = 2048
 """Tokens in a window of `evaluate` on a bare Hugging Face folder, where its positions allow that many."""
@@ -186,17 +187,23 @@ def export(model: str, to: str, *, checkpoint: str | None = None, dtype: str = "
     storage.check_location(to, "--to")
     _refuse_to_replace(to)
     base = open_model(model, checkpoint)
-    with reported(to), tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) if storage.is_url(to) else storage.local_path(to)
+    remote, target = storage.is_url(to), storage.local_path("export" if storage.is_url(to) else to)
+    with reported(to), tempfile.TemporaryDirectory() if remote else scratch_beside(target) as scratch:
+        folder = Path(scratch) / target.name
+        folder.mkdir()
         _work("export", base, {"folder": str(folder), "dtype": dtype, **_saved_tokenizer(base, folder)})
-        if storage.is_url(to):
+        if remote:
             storage.publish_folder(folder, to)
+        else:
+            put_in_place(folder, target)
     return to
 
 
 def _refuse_to_replace(to: str) -> None:
-    """What stands at a URL goes when a folder is published there; only an earlier model may."""
-    if storage.is_url(to) and (names := storage.list_names(to)) and "config.json" not in names:
+    """What stands there goes when a folder is published; only an earlier model may."""
+    if not storage.is_url(to) and storage.local_path(to).is_file():
+        raise StorageError("--to", to, "is a file", "Name a folder")
+    if (names := storage.list_names(to)) and "config.json" not in names:
         raise StorageError("--to", to, f"holds {names[0]}, and no model to replace", "Name a folder of its own")
 
 

@@ -96,3 +96,12 @@ def _transformers_loss(folder: Path, documents: Path) -> float:
             nats += float(model(ids, labels=ids).loss) * (ids.shape[1] - 1)
         predicted += ids.shape[1] - 1
     return nats / predicted
+
+
+def test_an_export_replaces_an_earlier_one_whole_and_nothing_else(cpt: Callable, run: Path, tmp_path: Path) -> None:
+    cpt("export", str(run), "--to", "exported")
+    (tmp_path / "exported" / "model-00002-of-00002.safetensors").touch()
+    cpt("export", str(run), "--to", "exported")
+    assert not (tmp_path / "exported" / "model-00002-of-00002.safetensors").exists()
+    assert "no model to replace" in cpt("export", str(run), "--to", ".", code=2).stderr
+    assert (tmp_path / "domain.jsonl").exists()
