@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runs import losses
+from runs import QUICK, losses
 
 
 def golden_losses() -> list[float]:
@@ -63,3 +63,12 @@ def test_a_run_goes_on_with_another_number_of_processes(cpt: Callable, tmp_path:
     cpt(*words, "run.name=parts", "train.max_steps=12", "cluster.processes=1")
     whole, parts = losses(tmp_path / "o/whole"), losses(tmp_path / "o/parts")
     assert max(abs(a - b) for a, b in zip(whole, parts, strict=True)) < 1e-4
+
+
+def test_replicated_shards_and_recomputed_blocks_compute_the_same(cpt: Callable, tmp_path: Path) -> None:
+    words = ("train", *QUICK, "train.max_steps=4", "train.validate_every=null", "eval.max_tokens=0", "run.output=o")
+    cpt(*words, "run.name=plain")
+    hsdp = ("cluster.processes=4", "parallel.dp_replicate=2", "parallel.dp_shard=2", "parallel.activation_checkpointing=full")
+    done = cpt(*words, *hsdp, "run.name=hsdp")
+    assert "mesh dp_replicate 2 x dp_shard 2" in done.stderr
+    assert losses(tmp_path / "o/hsdp") == pytest.approx(losses(tmp_path / "o/plain"), abs=1e-5)
