@@ -101,7 +101,7 @@ def _find(kind: str, name: str, where: str) -> EntryPoint:
 
 def _missing_cure(kind: str, name: str, known: set[str]) -> str:
     if package := OFFERED_BY.get((kind, name)):
-        return f"Install it: pip install {package}"
+        return f"It comes with the plugin {package}, which is not installed"
     if close := get_close_matches(name, known, n=1):
         return f"Did you mean {close[0]}?"
     return f"installed: {', '.join(sorted(known)) or 'none'}"

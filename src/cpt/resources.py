@@ -74,7 +74,7 @@ def _who_could() -> str:
     here = {plugin.name for plugin in plugins.installed("launchers")} - set(LOCAL)
     offers = [f"launcher={name}" for name in sorted(here)]
     offers += [
-        f"launcher={n} (pip install {package})"
+        f"launcher={n} (plugin {package}, not installed)"
         for (kind, n), package in plugins.OFFERED_BY.items()
         if kind == "launchers" and n not in here
     ]

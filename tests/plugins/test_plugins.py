@@ -94,7 +94,7 @@ def test_a_missing_plugin_gets_the_nearest_name() -> None:
 def test_a_missing_plugin_that_we_know_gets_its_package(kind: plugins.Kind, name: str) -> None:
     if name in {plugin.name for plugin in plugins.installed(kind)}:
         pytest.skip("installed")
-    with pytest.raises(PluginError, match=f"pip install cpt-{name}"):
+    with pytest.raises(PluginError, match=f"the plugin cpt-{name}"):
         plugins.load(kind, name, {}, "launcher.name")
 
 

@@ -92,7 +92,7 @@ def _check_members(members: _Members) -> str | LineFault:
         return LineFault("text is not a string", f"has {kind} in `text`, not a string{more}", 'Write a string: {"text": "..."}')
     if further:
         reason = f"has further fields: {_named(further)}"
-        return LineFault("further fields", reason, "Keep only `text`: cpt validate --fix OUT.jsonl does", _encodable(keep))
+        return LineFault("further fields", reason, "Keep only `text`: cpt validate FILE --fix OUT.jsonl does", _encodable(keep))
     if text != _encodable(text):
         reason, cure = "has half a surrogate pair in `text`", "Write a character beyond U+FFFF as it is, or as both halves"
         return LineFault("half a surrogate pair", reason, cure, _encodable(text))

@@ -64,18 +64,20 @@ def fix(locations: str | Sequence[str], out: str) -> FixReport:
     """Writes a valid file that holds the text of every line of `locations` whose text is beyond doubt.
 
     Further fields and byte order marks go; half a surrogate pair becomes U+FFFD; whatever has no single text is dropped. `out` appears
-    whole or not at all, and may be one of the inputs.
+    whole or not at all.
 
     Args:
         locations: Files, globs, folders or URLs; of any extension.
         out: Path or URL of the copy.
 
     Raises:
-        DataError: `out` does not end in `.jsonl`, or no text can be kept.
+        DataError: `out` does not end in `.jsonl`, is one of the inputs, or no text can be kept.
         StorageError: Something cannot be read or written.
     """
     if not out.endswith(EXTENSION):
         raise DataError("--fix", out, f"must end in {EXTENSION}", "Rename it")
+    if _place(out) in map(_place, storage.expand(locations, "cpt validate")):
+        raise DataError("--fix", out, "is one of the files to mend: what is dropped would be lost", "Name another file")
     target = storage.cache_folder() / "fixed" / storage.base_name(out) if storage.is_url(out) else storage.local_path(out)
     with reported(out), scratch_beside(target) as scratch:
         copy = scratch / target.name
@@ -90,6 +92,10 @@ def fix(locations: str | Sequence[str], out: str) -> FixReport:
         else:
             put_in_place(copy, target)
     return report
+
+
+def _place(location: str) -> str:
+    return location if storage.is_url(location) else str(storage.local_path(location).resolve())
 
 
 def _write_texts(locations: str | Sequence[str], stream: BinaryIO) -> FixReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -113,6 +114,7 @@ def write(
             save_file(tensors, folder / name, metadata={"format": "pt"})
         except SafetensorError as error:
             raise StorageError(str(folder / name), str(error), "cannot be written", "Free some space, or name a folder elsewhere") from None
+        shutil.copymode(folder / CONFIG, folder / name)  # the library writes files that only their owner can read
     if len(shards) > 1:
         total = sum(weights[name].numel() for name in weights) * dtype.itemsize
         places = {tensor: name for name, tensor_names in zip(names, shards, strict=True) for tensor in tensor_names}

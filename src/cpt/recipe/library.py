@@ -87,7 +87,7 @@ class Library:
         if option in self.options[group]:
             return None
         if package := PLUGIN_PACKAGES.get((group, option)):
-            cure = f"It comes with the package {package}: pip install ./plugins/{package} in a checkout of cpt"
+            cure = f"It comes with the plugin {package}, which is not installed"
             return Fault(group, option, "no installed package offers this option", cure)
         options = sorted(self.options[group])
         near = did_you_mean(option, options)

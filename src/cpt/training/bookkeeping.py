@@ -37,9 +37,11 @@ class Bookkeeper(pl.Callback):
         assert isinstance(pl_module, CptModule)
         self.signals.install()
         if self.position.step == 0:
+            self.recorder.say("validating the base before the first step")
             self.position.before = self.validate(pl_module)
             self.recorder.row(0, self.position.before)
             self.recorder.sample(0, "before", pl_module)
+            self.recorder.show_before(self.position.before)
 
     @override
     def on_train_batch_end(

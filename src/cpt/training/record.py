@@ -61,6 +61,16 @@ class Recorder:
             file.write(json.dumps(sample, ensure_ascii=False) + "\n")
         self.loggers.text(number, f"sample/{name}", f"{sample['prompt']}{sample['text']}")
 
+    def say(self, text: str) -> None:
+        """What goes on now, on the live line."""
+        if self.rank == 0:
+            self._line.update(text)
+
+    def show_before(self, losses: Losses) -> None:
+        """The validation before the first step, on a line of its own."""
+        if self.rank == 0:
+            self._line.line(f"step    0/{self.total_steps}" + _listed({name: value.loss for name, value in losses.items()}))
+
     def show(self, step: Step, losses: Losses) -> None:
         """The live line; a validation stays on a line of its own."""
         if self.rank != 0:
@@ -71,13 +81,17 @@ class Recorder:
         eta = duration((self.total_steps - step.number) * self._seconds_per_step)
         speed = f"{quantity(step.tokens / step.seconds)} tok/s"
         text = f"step {step.number:>4}/{self.total_steps}  loss {step.loss:.3f}  lr {step.learning_rate:.1e}  {speed}  eta {eta}"
-        text += "".join(f"  {name} {loss:.3f}" for name, loss in self._latest.items())
+        text += _listed(self._latest)
         (self._line.line if losses else self._line.update)(text)
 
     def close(self) -> None:
         """Takes the live line away and flushes the loggers."""
         self._line.clear()
         self.loggers.close()
+
+
+def _listed(losses: dict[str, float]) -> str:
+    return "".join(f"  {name} {loss:.3f}" for name, loss in losses.items())
 
 
 def _train_values(step: Step, tokens: int) -> dict[str, float]:

@@ -60,6 +60,7 @@ def train(job: Job) -> None:
     bookkeeper = Bookkeeper(position, validator, recorder, saver, signals)
     trainer = make_trainer(strategy, [bookkeeper], int(os.environ.get("LOCAL_WORLD_SIZE", world_size)), recipe.cluster.nodes)
     steps = Steps(prepared.plan, position.step + 1, options.total_steps, rank, world_size, options.micro_batch)
+    recorder.say("loading the weights")
     try:
         with storage.reported(str(run.local)):
             trainer.fit(module, steps.loader())
