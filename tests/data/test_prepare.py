@@ -105,6 +105,27 @@ def test_another_process_opens_the_same_data(tmp_path: Path) -> None:
         }
 
 
+def test_data_that_was_validated_elsewhere_is_not_read_again_where_its_store_is(tmp_path: Path) -> None:
+    train, general = write(tmp_path / "a.jsonl", ["a", "b"]), write(tmp_path / "g.jsonl", ["g"])
+    for overrides in ([], [f"data.validation={{general: {general}}}"]):
+        first = prepared(write(tmp_path / "a.jsonl", ["a", "b"]), *overrides)
+        known = json.loads(json.dumps(first.fingerprints))
+        assert list(known) == ["", "general"][: 1 + len(overrides)]
+        Path(train).unlink()
+        assert prepare(recipe_of(train, *overrides), None, known_fingerprints=known).content == first.content
+
+
+def test_where_the_store_is_missing_only_the_validated_content_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = write(tmp_path / "a.jsonl", ["a", "b"])
+    first = prepared(train)
+    monkeypatch.setenv("CPT_STORE", str(tmp_path / "another"))
+    assert prepare(recipe_of(train), None, known_fingerprints=first.fingerprints).content == first.content
+    monkeypatch.setenv("CPT_STORE", str(tmp_path / "third"))
+    write(Path(train), ["a", "c"])
+    with pytest.raises(DataError, match=r"data\.train: .*a\.jsonl: has changed"):
+        prepare(recipe_of(train), None, known_fingerprints=first.fingerprints)
+
+
 def test_content_is_what_decides_the_numbers_and_not_where_it_lies(tmp_path: Path) -> None:
     texts = [f"document {number}" for number in range(10)]
     (tmp_path / "moved").mkdir()

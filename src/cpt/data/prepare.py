@@ -16,7 +16,7 @@ from cpt import plugins, storage
 from cpt.contracts import DataSource
 from cpt.data.order import DataPlan
 from cpt.data.progress import Progress, silent
-from cpt.data.store import DocumentSet, TokenStore, build_store, local_root
+from cpt.data.store import DocumentSet, TokenStore, build_store, find_store, local_root
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
 from cpt.errors import DataError, Fault, RecipeError, UserError
 from cpt.recipe.schema import Locations, Recipe
@@ -69,6 +69,12 @@ class Prepared:
         return any(documents.store is self.train.store for documents in self.validation.values())
 
     @property
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 (hex) of the content of each set of the recipe, by name; the training data has the empty name."""
+        validation = {} if self.holds_out else self.validation
+        return {TRAIN: self.train.store.fingerprint} | {name: documents.store.fingerprint for name, documents in validation.items()}
+
+    @property
     def content(self) -> dict[str, Any]:
         """What the data contributes to a run's identity: content and tokenizer, not paths."""
         validation = {name: _content(documents) for name, documents in self.validation.items()}
@@ -106,13 +112,17 @@ def _content(documents: DocumentSet) -> dict[str, Any]:
     return {"fingerprint": documents.store.fingerprint, "documents": len(documents), "tokens": documents.tokens}
 
 
-def prepare(recipe: Recipe, base: Path | None, progress: Progress = silent) -> Prepared:
+def prepare(
+    recipe: Recipe, base: Path | None, progress: Progress = silent, known_fingerprints: Mapping[str, str] | None = None
+) -> Prepared:
     """Validates all data of `recipe`, tokenises what was not tokenised before, and splits it.
 
     Args:
         recipe: The experiment.
         base: Local folder of the base model; None: random weights.
         progress: Told of documents and bytes done.
+        known_fingerprints: `Prepared.fingerprints` of the same data, validated elsewhere: a store that is there is then used without
+            a look at the data, and data that has changed since is a fault.
 
     Raises:
         RecipeError: No data is named.
@@ -123,12 +133,13 @@ def prepare(recipe: Recipe, base: Path | None, progress: Progress = silent) -> P
     tokenizer = resolve_tokenizer(recipe, base)
     source = _source(recipe)
     locations = _locations(recipe)
-    fingerprints = _validated(source, locations)
     root = store_root(recipe.data.store)
-    stores = {
-        name: build_store(_documents(source, places), fingerprints[name], tokenizer, root, progress) for name, places in locations.items()
-    }
-    train, validation = split(stores.pop(TRAIN), stores)
+    known = known_fingerprints or {}
+    stores = {name: store for name in locations if (store := find_store(known.get(name), tokenizer, root))}
+    missing = {name: places for name, places in locations.items() if name not in stores}
+    for name, fingerprint in _validated(source, missing, known).items():
+        stores[name] = build_store(_documents(source, missing[name]), fingerprint, tokenizer, root, progress)
+    train, validation = split(stores[TRAIN], {name: stores[name] for name in locations if name != TRAIN})
     folder = _saved(tokenizer, local_root(root))
     plan = DataPlan(train, recipe.train.max_length, recipe.train.global_batch_size, recipe.run.seed)
     return Prepared(tokenizer, folder, train, validation, plan)
@@ -248,14 +259,18 @@ def _several(locations: Locations) -> tuple[str, ...]:
     return (locations,) if isinstance(locations, str) else locations
 
 
-def _validated(source: DataSource, locations: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """The fingerprint of each set, or all faults of all sets."""
+def _validated(source: DataSource, locations: Mapping[str, tuple[str, ...]], known: Mapping[str, str]) -> dict[str, str]:
+    """The fingerprint of each set, or all faults of all sets; one that is not the known one is a fault."""
     fingerprints, faults = {}, dict[Fault, None]()
     for name, places in locations.items():
         try:
             fingerprints[name] = source.fingerprint(places)
         except UserError as error:
             faults |= dict.fromkeys(error.faults)
+            continue
+        if fingerprints[name] != known.get(name, fingerprints[name]):
+            where = f"data.validation.{name}" if name else "data.train"
+            faults[Fault(where, ", ".join(places), "has changed since it was validated", "Give the same command again")] = None
     if faults:
         raise DataError.of(faults)
     return fingerprints

@@ -124,6 +124,30 @@ class DocumentSet:
         return int(np.maximum(self.token_counts - 1, 0).sum())
 
 
+def find_store(fingerprint: str | None, tokenizer: TextTokenizer, root: str | Path) -> TokenStore | None:
+    """The store of this content in `root`, every hash right; None where there is none.
+
+    Args:
+        fingerprint: SHA-256 (hex) of the content; None: it is not known.
+        tokenizer: Made the ids.
+        root: Folder or URL of stores.
+
+    Raises:
+        StorageError: The URL cannot be reached.
+    """
+    if fingerprint is None:
+        return None
+    key = store_key(fingerprint, tokenizer)
+    folder = local_root(root) / key
+    remote = storage.join(str(root), key)
+    if _is_whole(folder):
+        return TokenStore(folder)
+    if storage.is_url(remote) and storage.exists(storage.join(remote, storage.MARKER)):
+        storage.download(remote, folder)
+        return TokenStore(folder) if _is_whole(folder) else None
+    return None
+
+
 def build_store(
     documents: Iterable[str], fingerprint: str, tokenizer: TextTokenizer, root: str | Path, progress: Progress = silent
 ) -> TokenStore:
@@ -144,14 +168,12 @@ def build_store(
         DataError: What `documents` raises.
     """
     key = store_key(fingerprint, tokenizer)
-    remote = storage.join(str(root), key) if storage.is_url(str(root)) else None
     folder = local_root(root) / key
-    if not _is_whole(folder) and remote and storage.exists(storage.join(remote, storage.MARKER)):
-        storage.download(remote, folder)
-    if not _is_whole(folder):
+    if find_store(fingerprint, tokenizer, root) is None:
         with storage.committed_folder(folder) as unfinished:
             _write(unfinished, documents, fingerprint, tokenizer, progress)
-    if remote and not storage.exists(storage.join(remote, storage.MARKER)):
+    remote = storage.join(str(root), key)
+    if storage.is_url(remote) and not storage.exists(storage.join(remote, storage.MARKER)):
         storage.publish_folder(folder, remote)
     return TokenStore(folder)
 
