@@ -1,0 +1,97 @@
+"""What a data source promises."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from cpt.contracts import DataSource
+from cpt.errors import DataError
+from cpt.testing.plugin import PluginContract
+
+TEXTS = ("A first document.", 'Two lines,\nand "quotes".', "naïve · 日本語 · 🎈", "$(true) ${x} \\n {{y}}", "The last of them.")
+
+
+class DataSourceContract(PluginContract):
+    """Give `plugin` and `write`; where the content is not yours to write, `locations` and `missing` instead."""
+
+    missing: ClassVar[str | None] = "nowhere-to-be-found"
+    """A location that is not there; None where every location is one."""
+
+    def write(self, folder: Path, texts: Sequence[str]) -> Sequence[str]:  # noqa: ARG002  (for subclasses)
+        """Writes `texts`, a document each, under `folder` as the source reads them, in place of what was there; returns their locations."""
+        pytest.skip("its content cannot be written here: the suite's write() is not overridden")
+
+    def expected(self, texts: Sequence[str]) -> Sequence[str]:
+        """What the source makes of written `texts`: the same, unless it transforms them."""
+        return texts
+
+    @pytest.fixture
+    def locations(self, tmp_path: Path) -> Sequence[str]:
+        """Locations that are there."""
+        return self.write(tmp_path, TEXTS)
+
+    def make(self) -> DataSource:
+        """A new instance."""
+        return self.plugin(self.make_options())  # type: ignore[no-any-return]
+
+    def test_it_is_a_data_source(self) -> None:
+        assert issubclass(self.plugin, DataSource)
+
+    def test_a_fingerprint_is_a_sha256_in_hex(self, locations: Sequence[str]) -> None:
+        assert re.fullmatch(r"[0-9a-f]{64}", self.make().fingerprint(locations))
+
+    def test_a_fingerprint_is_the_same_each_time(self, locations: Sequence[str]) -> None:
+        source = self.make()
+        assert source.fingerprint(locations) == source.fingerprint(locations) == self.make().fingerprint(locations)
+
+    def test_the_same_content_elsewhere_has_the_same_fingerprint(self, tmp_path: Path) -> None:
+        assert self._fingerprint(tmp_path / "here", TEXTS) == self._fingerprint(tmp_path / "there" / "deeper", TEXTS)
+
+    def test_changed_content_changes_the_fingerprint(self, tmp_path: Path) -> None:
+        changed = (*TEXTS[:-1], TEXTS[-1].replace("last", "lost"))
+        assert self._fingerprint(tmp_path, TEXTS) != self._fingerprint(tmp_path, changed)
+
+    def test_another_border_between_documents_changes_the_fingerprint(self, tmp_path: Path) -> None:
+        assert self._fingerprint(tmp_path, ["one two", "three"]) != self._fingerprint(tmp_path, ["one", " twothree"])
+
+    def test_documents_are_texts(self, locations: Sequence[str]) -> None:
+        documents = list(self.make().documents(locations))
+        assert documents
+        assert {type(document) for document in documents} == {str}
+
+    def test_documents_are_what_was_written(self, tmp_path: Path) -> None:
+        assert sorted(self.make().documents(self.write(tmp_path, TEXTS))) == sorted(self.expected(TEXTS))
+
+    def test_documents_come_in_the_same_order_each_time(self, locations: Sequence[str]) -> None:
+        source = self.make()
+        assert list(source.documents(locations)) == list(source.documents(locations)) == list(self.make().documents(locations))
+
+    def test_only_the_content_decides_the_order(self, tmp_path: Path) -> None:
+        """Neither where it lies nor the order in which it is named."""
+        parts = [TEXTS[:1], TEXTS[1:3], TEXTS[3:]]
+        here = [location for number, part in enumerate(parts) for location in self.write(tmp_path / f"a{number}", part)]
+        there = [location for number, part in enumerate(parts) for location in self.write(tmp_path / f"z{9 - number}", part)]
+        assert list(self.make().documents(here)) == list(self.make().documents(there[::-1]))
+        assert self.make().fingerprint(here) == self.make().fingerprint(there[::-1])
+
+    def test_a_size_is_known_in_bytes_or_not_at_all(self, locations: Sequence[str]) -> None:
+        size_bytes = self.make().size_bytes(locations)
+        assert size_bytes is None or (type(size_bytes) is int and size_bytes > 0)
+
+    def test_every_missing_location_is_a_fault(self) -> None:
+        if self.missing is None:
+            pytest.skip("every location is one")
+        missing = [f"{self.missing}-1", f"{self.missing}-2"]
+        with pytest.raises(DataError) as error:
+            self.make().fingerprint(missing)
+        assert [location for location in missing if location not in str(error.value)] == []
+        assert all(fault.rule for fault in error.value.faults)
+
+    def _fingerprint(self, folder: Path, texts: Sequence[str]) -> str:
+        folder.mkdir(parents=True, exist_ok=True)
+        return self.make().fingerprint(self.write(folder, texts))

@@ -1,0 +1,78 @@
+"""Values that a stranger's recipe may hold, and whether any of them ran."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import yaml
+
+MARK = "cpt-hostile"
+HOSTILE = f"{MARK} ' \" \\ # {{{{x}}}} ${{HOME}} `: > ran` $(: > ran)\n: > ran\n#SBATCH --wrap=ran\n- ran: &ran !!x"
+"""Would make a file `ran`, open a directive or change a document, wherever text is pasted instead of quoted."""
+STUBS = "command_not_found_handle() { return 0; }\n"
+
+
+def scripts_that_run_it(files: Mapping[str, str], folder: Path) -> list[str]:
+    """Names of the shell scripts among `files` that run a part of `HOSTILE`: each is run in `folder`, where every program does nothing."""
+    found = []
+    for number, (name, text) in enumerate(files.items()):
+        if text.startswith("#!") and "sh" in text.partition("\n")[0]:
+            place = folder / f"script-{number}"
+            place.mkdir(parents=True)
+            _run_without_programs(text, place)
+            found += [name] if (place / "ran").exists() else []
+    return found
+
+
+def documents_that_break(files: Mapping[str, str]) -> list[str]:
+    """Names of the JSON and YAML documents among `files` that name `HOSTILE` without holding it as one value."""
+    return [name for name, text in files.items() if MARK in text and _is_document(name) and not _holds_it(name, text)]
+
+
+def _is_document(name: str) -> bool:
+    return name.endswith((".json", ".yaml", ".yml"))
+
+
+def _holds_it(name: str, text: str) -> bool:
+    try:
+        trees = [json.loads(text)] if name.endswith(".json") else list(yaml.safe_load_all(text))
+    except (ValueError, yaml.YAMLError):
+        return False
+    leaves = [leaf for tree in trees for leaf in _leaves(tree) if MARK in leaf]
+    return bool(leaves) and all(HOSTILE in leaf or HOSTILE in _as_argv(leaf) for leaf in leaves)
+
+
+def _as_argv(command: str) -> str:
+    """The words of a shell command, quotes resolved; empty where it is none."""
+    try:
+        return " ".join(shlex.split(command))
+    except ValueError:
+        return ""
+
+
+def _leaves(tree: object) -> Iterator[str]:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from _leaves(key)
+            yield from _leaves(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _leaves(value)
+    elif isinstance(tree, str):
+        yield tree
+
+
+def _run_without_programs(text: str, place: Path) -> None:
+    """Runs a script with bash, every program that it names by name replaced by nothing."""
+    (place / "stubs").write_text(STUBS)
+    (place / "script").write_text(text)
+    (place / "bin").mkdir()
+    bash = shutil.which("bash")
+    assert bash, "the suite runs rendered scripts with bash"
+    env = {"BASH_ENV": str(place / "stubs"), "PATH": str(place / "bin"), "HOME": str(place)}
+    subprocess.run([bash, "script"], cwd=place, env=env, capture_output=True, timeout=60, check=False)  # noqa: S603

@@ -1,0 +1,62 @@
+"""What holds for a plugin of any kind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from cpt.plugins import validate_options
+
+HEAVY = ("torch", "lightning", "transformers")
+IMPORT = """
+import importlib, json, sys
+sys.path[:] = json.loads(sys.argv[2])
+importlib.import_module(sys.argv[1])
+print(json.dumps([name for name in sys.argv[3:] if name in sys.modules]))
+"""
+
+
+class PluginContract:
+    """Base of the suites: the class under test, and options for it."""
+
+    plugin: ClassVar[type[Any]]
+    """The class under test."""
+    options: ClassVar[Mapping[str, object]] = {}
+    """Settings for it, as a recipe gives them: at least those without a default."""
+
+    def make_options(self, **more: object) -> BaseModel:
+        """`options` and `more`, validated as a recipe's are."""
+        return validate_options(self.plugin.Options, {**self.options, **more}, "options")
+
+    def test_importing_its_module_imports_no_torch(self) -> None:
+        """A login node lists, checks and submits without it."""
+        argv = [sys.executable, "-c", IMPORT, self.plugin.__module__, json.dumps(sys.path), *HEAVY]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603  (an argv of this suite)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1]) == []
+
+    def test_its_options_are_frozen(self) -> None:
+        options = self.make_options()
+        for name in type(options).model_fields:
+            with pytest.raises(ValidationError, match="frozen"):
+                setattr(options, name, getattr(options, name))
+        assert options.model_config.get("frozen")
+
+    def test_an_unknown_option_is_refused(self) -> None:
+        with pytest.raises(ValidationError, match="extra_forbidden"):
+            self.plugin.Options.model_validate({**self.options, "no_option_has_this_name": 1})
+
+    def test_no_option_is_converted_silently(self) -> None:
+        assert self.plugin.Options.model_config.get("strict"), "derive Options from cpt.recipe.frozen.Frozen, or set strict=True"
+
+    def test_its_options_survive_being_saved(self) -> None:
+        """A run's manifest keeps them as JSON, defaults included, and they are read back from there."""
+        options = self.make_options()
+        saved = options.model_dump_json(warnings=False)
+        assert self.plugin.Options.model_validate_json(saved) == options
