@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from cpt.errors import DataError
-from cpt.evaluation.compare import DocumentLosses, compare
+from cpt.evaluation.compare import FIGURE_POINTS, DocumentLosses, change_figure, compare
 
 
 def losses(per_token: np.ndarray, predicted: np.ndarray) -> DocumentLosses:
@@ -52,3 +54,19 @@ def test_losses_survive_json_exactly() -> None:
     after = DocumentLosses.from_json(before.to_json())
     assert np.array_equal(before.nats, after.nats)
     assert np.array_equal(before.predicted, after.predicted)
+
+
+def test_the_figure_shows_each_document_once_sorted() -> None:
+    before = losses(np.array([2.0, 3.0, 4.0, 1.0]), np.array([10, 20, 30, 40]))
+    after = losses(np.array([1.5, 3.1, 2.0, 0.9]), np.array([10, 20, 30, 40]))
+    figure = json.loads(json.dumps(change_figure("domain", before, after)))
+    assert figure["data"][0]["y"] == pytest.approx([-2.0, -0.5, -0.1, 0.1])
+    assert figure["data"][0]["x"] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert figure["layout"]["title"]["text"] == "domain: 75% of 4 documents improved"
+
+
+def test_the_figure_of_many_documents_stays_small() -> None:
+    predicted = np.full(20_000, 7)
+    figure = change_figure("general", losses(np.zeros(20_000), predicted), losses(np.arange(20_000), predicted))
+    assert len(figure["data"][0]["y"]) == FIGURE_POINTS
+    assert figure["data"][0]["y"][-1] == 19_999

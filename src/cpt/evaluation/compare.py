@@ -6,13 +6,14 @@ Source: the paired bootstrap over documents (Efron and Tibshirani 1993, chapter 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from cpt.errors import DataError
 
 RESAMPLES = 10_000
+FIGURE_POINTS = 500
 Verdict = Literal["better", "worse", "tie"]
 
 
@@ -72,6 +73,26 @@ def compare(before: DocumentLosses, after: DocumentLosses, seed: int = 0) -> Com
     low, high = np.percentile(_resampled_changes(after.nats - before.nats, before.predicted, seed), [2.5, 97.5])
     verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "tie"
     return Comparison(before.loss, after.loss, change, (float(low), float(high)), verdict)
+
+
+def change_figure(name: str, before: DocumentLosses, after: DocumentLosses) -> dict[str, Any]:
+    """How a set's documents share in its change: each one's change of the mean loss, the most improved first, as Plotly's JSON.
+
+    Args:
+        name: The set.
+        before, after: Its losses under two models.
+    """
+    changes = np.sort((after.nats - before.nats) / before.predicted)
+    share = np.linspace(0, 1, min(len(changes), FIGURE_POINTS))
+    title = f"{name}: {np.mean(changes < 0):.0%} of {len(changes):,} documents improved"
+    return {
+        "data": [{"type": "scatter", "mode": "lines", "name": name, "x": share.tolist(), "y": np.quantile(changes, share).tolist()}],
+        "layout": {
+            "title": {"text": title},
+            "xaxis": {"title": {"text": "share of documents"}},
+            "yaxis": {"title": {"text": "change of loss (nats a token)"}},
+        },
+    }
 
 
 def _resampled_changes(nats_change: np.ndarray, predicted: np.ndarray, seed: int) -> np.ndarray:

@@ -1,14 +1,24 @@
-"""All loggers of a run as one; a logger that fails is dropped with a warning, and training goes on."""
+"""All loggers of a run as one; each on a thread of its own, and one that fails is dropped with a warning: training goes on."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import Full, Queue
+from threading import Event, Thread
 from typing import Any
 
 from cpt import plugins
 from cpt.contracts import Logger
+
+PENDING_CALLS = 10_000
+"""How far a logger may fall behind before it is dropped."""
+FLUSH_S, CLOSE_S = 10.0, 60.0
+"""How long a checkpoint, and the end of the run, wait for slow loggers; seconds."""
+
+Call = Callable[[Logger], None]
 
 
 def _warn(text: str) -> None:
@@ -16,25 +26,24 @@ def _warn(text: str) -> None:
 
 
 class Loggers:
-    """Passes rows and texts on to each logger.
+    """Passes rows, texts and figures on to each logger, without waiting for any.
 
     Args:
-        warn: Told once of every logger that is dropped, and why.
+        warn: Told once of every logger that is dropped, and why; by any thread.
     """
 
     def __init__(self, warn: Callable[[str], None] = _warn) -> None:
-        self._loggers: dict[str, Logger] = {}
+        self._lanes: list[_Lane] = []
         self._warn = warn
 
     @property
     def names(self) -> tuple[str, ...]:
         """The loggers that still take part."""
-        return tuple(self._loggers)
+        return tuple(lane.name for lane in self._lanes if not lane.dropped)
 
     def add(self, name: str, make: Callable[[], Logger]) -> None:
         """Adds the logger that `make` returns; one that cannot be made is dropped."""
-        if (logger := self._attempt(name, make)) is not None:
-            self._loggers[name] = logger
+        self._lanes.append(_Lane(name, make, self._warn))
 
     def start(self, recipe: Mapping[str, object], step: int) -> None:
         """See `cpt.contracts.Logger.start`."""
@@ -48,21 +57,80 @@ class Loggers:
         """See `cpt.contracts.Logger.text`."""
         self._each(lambda logger: logger.text(step, name, text))
 
-    def close(self) -> None:
-        """See `cpt.contracts.Logger.close`."""
+    def figure(self, step: int, name: str, figure: Mapping[str, object]) -> None:
+        """See `cpt.contracts.Logger.figure`."""
+        self._each(lambda logger: logger.figure(step, name, figure))
+
+    def flush(self, timeout_s: float = FLUSH_S) -> None:
+        """See `cpt.contracts.Logger.flush`; returns when all have, or after `timeout_s`: a checkpoint does not wait longer."""
+        self._each(lambda logger: logger.flush())
+        self._wait(timeout_s)
+
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """See `cpt.contracts.Logger.close`; one that takes longer than `timeout_s` is left behind with a warning."""
         self._each(lambda logger: logger.close())
+        for lane in self._wait(timeout_s):
+            lane.drop(f"did not end within {timeout_s:.0f} s; its last rows may be missing")
+        for lane in self._lanes:
+            lane.put(None)
 
-    def _each(self, act: Callable[[Logger], None]) -> None:
-        for name, logger in list(self._loggers.items()):
-            self._attempt(name, lambda logger=logger: act(logger))  # type: ignore[misc]
+    def _each(self, call: Call) -> None:
+        for lane in self._lanes:
+            lane.put(call)
 
-    def _attempt(self, name: str, act: Callable[[], Any]) -> Any:
+    def _wait(self, timeout_s: float) -> list[_Lane]:
+        """Waits until all that was put before is done; returns those that are not, in time."""
+        deadline, marks = time.monotonic() + timeout_s, [(lane, lane.mark()) for lane in self._lanes]
+        return [lane for lane, mark in marks if not (mark.wait(max(0.0, deadline - time.monotonic())) or lane.dropped)]
+
+
+class _Lane:
+    """One logger and the thread that calls it, in order; a thread that hangs ends with the process."""
+
+    def __init__(self, name: str, make: Callable[[], Logger], warn: Callable[[str], None]) -> None:
+        self.name, self.dropped, self._warn = name, False, warn
+        self._calls: Queue[Call | Event | None] = Queue(PENDING_CALLS)
         try:
-            return act()
+            logger = make()
         except Exception as error:  # a stranger's code, whatever it raises, must not end a run of days
-            self._loggers.pop(name, None)
-            self._warn(f"logger {name} failed and takes no further part ({type(error).__name__}: {error})")
-            return None
+            self._fail(error)
+        else:
+            Thread(target=self._serve, args=(logger,), name=f"logger-{name}", daemon=True).start()
+
+    def put(self, call: Call | Event | None) -> None:
+        """Hands a call to the thread; None ends it."""
+        if self.dropped:
+            return
+        try:
+            self._calls.put_nowait(call)
+        except Full:
+            self.drop(f"is {PENDING_CALLS:,} calls behind and takes no further part")
+
+    def mark(self) -> Event:
+        """Is set when everything that was put before it is done, or never will be."""
+        mark = Event()
+        self.put(mark)
+        if self.dropped:
+            mark.set()
+        return mark
+
+    def drop(self, why: str) -> None:
+        if not self.dropped:
+            self.dropped = True
+            self._warn(f"logger {self.name} {why}")
+
+    def _fail(self, error: Exception) -> None:
+        self.drop(f"failed and takes no further part ({type(error).__name__}: {error})")
+
+    def _serve(self, logger: Logger) -> None:
+        while (call := self._calls.get()) is not None:
+            if isinstance(call, Event):
+                call.set()
+            elif not self.dropped:
+                try:
+                    call(logger)
+                except Exception as error:  # likewise
+                    self._fail(error)
 
 
 def open_loggers(settings: Mapping[str, Mapping[str, Any]], folder: Path, run_name: str, warn: Callable[[str], None] = _warn) -> Loggers:

@@ -61,6 +61,13 @@ class TensorBoardLogger(Logger):
         tensor = TensorProto(dtype=DT_STRING, string_val=[text.encode()])
         self._write(step, summary=Summary(value=[Summary.Value(tag=name, metadata=metadata, tensor=tensor)]))
 
+    def figure(self, step: int, name: str, figure: Mapping[str, object]) -> None:
+        """Nothing: TensorBoard shows pictures, and making one of a figure takes a plotting library."""
+
+    def flush(self) -> None:
+        """Writes what is left."""
+        self._writer.flush()
+
     def close(self) -> None:
         """Writes what is left, and closes the file."""
         self._writer.close()

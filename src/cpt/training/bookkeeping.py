@@ -61,8 +61,11 @@ class Bookkeeper(pl.Callback):
         self.recorder.show(step, losses)
         if ends:
             self.recorder.sample(step.number, "after", module)
+            self.recorder.figures(step.number, self.position.before, losses)
+            self.recorder.flush()
             self.saver.finish(module, self.position, losses)
         elif step.stop or _due(step.number, module.recipe.checkpoint.every):
+            self.recorder.flush()
             self.saver.checkpoint(module, self.position, losses, stop=step.stop)
         if step.stop and not ends:
             self.stopped = step.stop

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cpt.console import StatusLine, duration, quantity
 from cpt.data.tokenizer import TextTokenizer
+from cpt.evaluation.compare import change_figure
 from cpt.log import Loggers
 from cpt.model.generate import generate
 from cpt.rundir import RunDirectory
@@ -60,6 +61,16 @@ class Recorder:
         with self.run.samples_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(sample, ensure_ascii=False) + "\n")
         self.loggers.text(number, f"sample/{name}", f"{sample['prompt']}{sample['text']}")
+
+    def figures(self, number: int, before: Losses, after: Losses) -> None:
+        """What the run did to the documents of each validation set."""
+        if self.rank == 0:
+            for name, losses in after.items():
+                self.loggers.figure(number, f"figure/{name}/change", change_figure(name, before[name], losses))
+
+    def flush(self) -> None:
+        """Lets the loggers write down what they have: a checkpoint is about to be committed."""
+        self.loggers.flush()
 
     def say(self, text: str) -> None:
         """What goes on now, on the live line."""
