@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from cpt import composition, storage, submission
+from cpt import composition, handover, jobs, storage, submission
 from cpt import submit as submitting
 from cpt.base import Base, open_model, resolve_base
-from cpt.contracts import Launcher, NoOptions
+from cpt.contracts import NoOptions
 from cpt.data import jsonl
 from cpt.data.prepare import check_vocabulary, has_tokenizer, store_root
 from cpt.data.sources import JsonlSource
@@ -23,9 +23,11 @@ from cpt.data.store import build_store
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
 from cpt.errors import DataError, Fault, StorageError, UserError, one_line
 from cpt.job import CRASHES, Job, launch
-from cpt.launch.local import LocalLauncher
+from cpt.launch.processes import Processes
+from cpt.order import Submitted
 from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
+from cpt.resources import Chosen, world_size
 from cpt.rundir import RunDirectory
 from cpt.storage.remote import reported
 from cpt.storage.scratch import put_in_place, scratch_beside
@@ -41,10 +43,19 @@ class Run:
     Args:
         location: Its folder or URL.
         manifest: Its manifest.json; empty after a dry run.
+        job: The job that does it elsewhere, if one was submitted.
+        written_to: After a dry run: the folder of what would be submitted.
     """
 
     location: str
     manifest: Mapping[str, Any]
+    job: Submitted | None = None
+    written_to: str | None = None
+
+    @classmethod
+    def at(cls, location: str) -> Run:
+        """The run that is there, as it stands now."""
+        return cls(location, RunDirectory.at(location).manifest() or {})
 
     @property
     def summary(self) -> dict[str, dict[str, Any]]:
@@ -53,8 +64,13 @@ class Run:
 
     def lines(self) -> list[str]:
         """The closing summary for a person."""
-        if not self.manifest:
-            return [f"dry run: what would be submitted is in {self.location}/job; nothing was started"]
+        if self.written_to is not None:
+            return [f"dry run: what would be submitted is in {self.written_to}; nothing was started"]
+        if self.job is not None:
+            submitted = f"submitted  {self.job.launcher} {self.job.id} → {self.location}"
+            return [submitted, f"      follow: {shlex.join(['cpt', 'jobs', 'wait', self.location])}"]
+        if not self.summary:
+            return [f"{self.manifest.get('status')}  {self.manifest.get('steps', 0)} steps → {self.location}"]
         lines = [f"done  {self.manifest['steps']} steps → {self.location}"]
         width = max((len(name) for name in self.summary), default=0)
         for name, row in self.summary.items():
@@ -90,6 +106,8 @@ def compose(overrides: Sequence[str] = ()) -> Recipe:
 def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None = None, dry_run: bool = False) -> Run:
     """Composed to trained: checks everything, prints the plan on stderr, trains, or goes on with the run that is already there.
 
+    A recipe for other machines is handed to its launcher; the run that comes back is then underway.
+
     Args:
         recipe: From `compose`.
         recipe_yaml: The recipe as composed, to be kept beside the typed one.
@@ -100,15 +118,32 @@ def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None 
         UserError: Something for the user to mend.
         Interrupted, Preempted: Stopped by a signal; what is committed is intact.
     """
+    chosen = submission.find_launcher(recipe)
+    recipe_yaml = recipe_yaml or yaml.safe_dump(recipe.kept(), sort_keys=False)
+    if chosen.launcher.takes_recipe:
+        return _train_elsewhere(recipe, recipe_yaml, chosen, dry_run)
     found = submission.make_submission(recipe)
     run = submitting.open_run(found, member)
     submission.announce(recipe, found.base, found.plan, run.name)
-    recipe_yaml = recipe_yaml or yaml.safe_dump(recipe.kept(), sort_keys=False)
+    delivery = handover.Delivery(run, found, recipe_yaml)
     if dry_run:
-        submitting.rehearse(found, run, recipe_yaml)
-        return Run(run.location, {})
-    submitting.submit(found, run, recipe_yaml)
-    return Run(run.location, run.manifest() or {})
+        return Run(run.location, {}, written_to=handover.rehearse(delivery, chosen))
+    jobs.remember(run)
+    if not chosen.is_local:
+        return Run(run.location, run.manifest() or {}, job=handover.hand_over(delivery, chosen))
+    processes = Processes(world_size(recipe))
+    submitting.submit(found, run, recipe_yaml, lambda argv, _step: processes.run(argv))
+    return Run.at(run.location)
+
+
+def _train_elsewhere(recipe: Recipe, recipe_yaml: str, chosen: Chosen, dry_run: bool) -> Run:
+    """Hands the recipe to another engine."""
+    if dry_run:
+        run = handover.recipe_run(recipe)
+        return Run(run.location, {}, written_to=handover.render(handover.recipe_task(recipe, run), chosen, run.job_folder))
+    run, job = handover.hand_over_recipe(recipe, recipe_yaml, chosen)
+    jobs.remember(run)
+    return Run(run.location, run.manifest() or {}, job=job)
 
 
 def validate(locations: str | Sequence[str]) -> jsonl.Report:
@@ -228,10 +263,9 @@ def _tokenizer(base: Base) -> TextTokenizer:
 
 def _work(verb: Any, base: Base, options: dict[str, Any]) -> Any:
     """Runs one process of this machine to its result."""
-    launcher: Launcher = LocalLauncher(NoOptions())
     folder = Path(tempfile.mkdtemp(prefix="cpt-job-"))
     try:
-        return launch(Job(verb, base.weights, options), launcher, folder, processes=1)
+        return launch(Job(verb, base.weights, options), Processes(1).run, folder)
     finally:
         if not list(folder.glob(CRASHES)):  # the message of a crash names its file
             shutil.rmtree(folder)

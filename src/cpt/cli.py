@@ -18,7 +18,8 @@ from typing import Any, NoReturn
 
 from typing_extensions import override
 
-from cpt import __version__, commands
+from cpt import __version__
+from cpt.commands import data, doctor, jobs, models, plugins, recipes, runs
 from cpt.console import say
 from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OURS, CptError, Fault, Interrupted, Preempted, RecipeError, UserError
 
@@ -29,8 +30,7 @@ ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROF
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code (`cpt.errors`)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, _preempted)  # a launcher passes them on to its processes while it has some
+    stop_on_signals()  # a launcher passes them on to its processes while it has some
     try:
         arguments = _parse(words)
         return int(arguments.run(arguments) or EXIT_DONE)
@@ -38,13 +38,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's own flush at exit is quiet
         return EXIT_DONE
     except (Exception, KeyboardInterrupt) as error:
-        return _failed(error, words)
+        return exit_code(error, again=shlex.join(["python", "-m", "cpt", *words]))
 
 
-def _failed(error: BaseException, words: Sequence[str]) -> int:
-    """Says what went wrong in lines, never as a traceback, and returns the exit code."""
+def stop_on_signals() -> None:
+    """Has SIGTERM and SIGUSR1 raise `Preempted` in this process."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _preempted)
+
+
+def exit_code(error: BaseException, again: str | None) -> int:
+    """Says what went wrong in lines, never as a traceback, and returns the exit code.
+
+    Args:
+        error: What was raised.
+        again: The command that goes on after a stop; None where a scheduler knows it.
+    """
     if isinstance(error, Interrupted | Preempted | KeyboardInterrupt):
-        say(f"stopped: {str(error) or 'nothing more was committed'}. Go on with: {shlex.join(['python', '-m', 'cpt', *words])}")
+        say(f"stopped: {str(error) or 'nothing more was committed'}{f'. Go on with: {again}' if again else ''}")
         return getattr(error, "exit_code", EXIT_INTERRUPTED)
     if isinstance(error, CptError) and str(error):
         for line in str(error).splitlines():
@@ -90,39 +101,74 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cpt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", parser_class=_Parser)
 
-    train = _verb(verbs, "train", "compose, check, plan, train", commands.train, recipe=True)
+    train = _verb(verbs, "train", "compose, check, plan, train", runs.train, recipe=True)
     train.add_argument("-m", "--multirun", action="store_true", help="the grid of all comma lists, choice(), range(), glob()")
     train.add_argument("-c", "--cfg", choices=["job"], help="print the composed recipe and stop")
     train.add_argument("--resolve", action="store_true", help="with --cfg: interpolations resolved")
     train.add_argument("--dry-run", action="store_true", help="everything up to the first step")
 
-    validate = _verb(verbs, "validate", "hold JSONL files against the data rules", commands.validate)
+    validate = _verb(verbs, "validate", "hold JSONL files against the data rules", data.validate)
     validate.add_argument("files", nargs="+", metavar="FILE|URL|GLOB")
     validate.add_argument("--fix", metavar="OUT", help="write a clean copy that keeps the text")
     _json(validate)
-    _json(_verb(verbs, "prepare", "validate, tokenise, store and pack without training", commands.prepare, recipe=True))
-    _json(_verb(verbs, "plan", "steps, tokens, memory, time and price", commands.plan, recipe=True))
+    _json(_verb(verbs, "prepare", "validate, tokenise, store and pack without training", data.prepare, recipe=True))
+    _json(_verb(verbs, "plan", "steps, tokens, memory, time and price", runs.plan, recipe=True))
 
-    evaluate = _model_verb(verbs, "eval", "loss, perplexity and bits a byte on files", commands.evaluate)
+    evaluate = _model_verb(verbs, "eval", "loss, perplexity and bits a byte on files", models.evaluate)
     evaluate.add_argument("--on", action="append", required=True, metavar="NAME=FILE")
     evaluate.add_argument("--max-length", type=_number(2), metavar="N", help="tokens in a window")
     _json(evaluate)
-    generate = _model_verb(verbs, "generate", "continue a text", commands.generate)
+    generate = _model_verb(verbs, "generate", "continue a text", models.generate)
     generate.add_argument("--prompt", required=True, metavar="TEXT")
     generate.add_argument("--max-tokens", type=_number(1), default=128, metavar="N")
     generate.add_argument("--greedy", action="store_true", help="the likeliest token each time")
     generate.add_argument("--seed", type=_number(0), default=0, metavar="N")
-    export = _model_verb(verbs, "export", "write a Hugging Face folder", commands.export)
+    export = _model_verb(verbs, "export", "write a Hugging Face folder", models.export)
     export.add_argument("--to", required=True, metavar="DIR|URL")
 
     recipe = verbs.add_parser("recipe", help="translate to and from Amazon's recipes")
     directions = recipe.add_subparsers(dest="direction", required=True, metavar="import|export", parser_class=_Parser)
-    importing = _verb(directions, "import", "Amazon's YAML to ours", commands.recipe_import)
+    importing = _verb(directions, "import", "Amazon's YAML to ours", recipes.import_recipe)
     importing.add_argument("file", metavar="AMAZON.yaml")
     importing.add_argument("overrides", nargs="*", metavar="OVERRIDE")
-    exporting = _verb(directions, "export", "ours to Amazon's YAML", commands.recipe_export, recipe=True)
+    exporting = _verb(directions, "export", "ours to Amazon's YAML", recipes.export_recipe, recipe=True)
     for direction in (importing, exporting):
         direction.add_argument("--to", metavar="FILE", help="default: stdout")
+
+    _plugin_verbs(verbs)
+    _job_verbs(verbs)
+    _json(_verb(verbs, "doctor", "the machine, the packages, what would work", doctor.doctor, recipe=True))
+    return parser
+
+
+def _plugin_verbs(verbs: Any) -> None:
+    listing = _verb(verbs, "plugins", "what is installed; a new package", plugins.show)
+    _json(listing)
+    listing.add_argument("--check", action="store_true", help="import each, and say whether it is what it claims to be")
+    actions = listing.add_subparsers(dest="action", metavar="new", parser_class=_Parser)
+    new = _verb(actions, "new", "write a plugin package to begin from", plugins.new)
+    new.add_argument("kind", choices=["data_source", "launcher", "logger"], metavar="KIND", help="data_source, launcher or logger")
+    new.add_argument("name", metavar="NAME", help="what recipes will call it")
+    new.add_argument("--to", metavar="DIR", help="default: ./cpt-NAME")
+
+
+def _job_verbs(verbs: Any) -> None:
+    actions = verbs.add_parser("jobs", help="jobs of any launcher").add_subparsers(
+        dest="action", required=True, metavar="list|status|logs|cancel|wait", parser_class=_Parser
+    )
+    _json(_verb(actions, "list", "the jobs of your runs, newest first", jobs.list_jobs))
+    _json(_job_verb(actions, "status", "where a job stands", jobs.status))
+    logs = _job_verb(actions, "logs", "what a job has written", jobs.logs)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until it has ended")
+    logs.add_argument("--process", metavar="NAME", help="one process alone, as `rank 0`")
+    _job_verb(actions, "cancel", "ask a job to commit and end", jobs.cancel)
+    wait = _job_verb(actions, "wait", "follow a job to its end, and end as it did", jobs.wait)
+    wait.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after that long; the job goes on")
+
+
+def _job_verb(verbs: Any, name: str, does: str, run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
+    parser = _verb(verbs, name, does, run)
+    parser.add_argument("job", metavar="RUN|ID")
     return parser
 
 

@@ -8,6 +8,7 @@ CptError                  1    our own fault, unless a branch below says otherwi
 │   ├── PluginError            a plugin asked for and missing, duplicated or broken
 │   ├── CheckpointError        weights or a checkpoint that cannot be read
 │   └── ResourceError          nodes, GPUs or memory that are not here
+├── Stuck                 93   no progress over several attempts: not to be requeued
 ├── Preempted             75   stopped by SIGTERM, SIGUSR1 or the time limit; committed
 └── Interrupted           130  stopped by Ctrl-C; committed
 """
@@ -101,6 +102,12 @@ class CheckpointError(UserError):
 
 class ResourceError(UserError):
     """Nodes, GPUs or memory that are not here."""
+
+
+class Stuck(CptError):  # noqa: N818  a state of the run, named as users meet it
+    """No progress over several attempts of a job."""
+
+    exit_code = EXIT_STUCK
 
 
 class Preempted(CptError):  # noqa: N818  it is no error: the run is committed

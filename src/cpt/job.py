@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cpt.contracts import Launcher, Task
 from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, Fault, Interrupted, Preempted, UserError
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
 
-Verb = Literal["train", "evaluate", "generate", "export"]
+Verb = Literal["train", "evaluate", "generate", "export", "measure"]
 CRASHES = "crash-rank-*.txt"
 """Beside a job: the traceback of each rank that failed in a way nobody foresaw."""
 
@@ -32,6 +32,17 @@ class Weights:
     folder: Path | None
     architecture: Architecture
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain data that `from_json` reads."""
+        folder = self.folder and str(self.folder)
+        return {"kind": self.kind, "folder": folder, "architecture": self.architecture.model_dump(mode="json")}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Weights:
+        """What `to_json` wrote."""
+        architecture = Architecture.model_validate_json(json.dumps(data["architecture"]))
+        return cls(data["kind"], data["folder"] and Path(data["folder"]), architecture)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -39,12 +50,12 @@ class Job:
 
     Args:
         verb: What to do.
-        weights: What to start from.
+        weights: What to start from; None: the verb needs none.
         options: The verb's own settings, plain data.
     """
 
     verb: Verb
-    weights: Weights
+    weights: Weights | None
     options: dict[str, Any]
     recipe: Recipe | None = None
 
@@ -55,11 +66,7 @@ class Job:
             json.dumps(
                 {
                     "verb": self.verb,
-                    "weights": {
-                        "kind": self.weights.kind,
-                        "folder": self.weights.folder and str(self.weights.folder),
-                        "architecture": self.weights.architecture.model_dump(mode="json"),
-                    },
+                    "weights": self.weights and self.weights.to_json(),
                     "options": self.options,
                     "recipe": self.recipe and self.recipe.model_dump(mode="json"),
                     "environment": self.recipe and self.recipe.environment,
@@ -75,11 +82,7 @@ class Job:
         weights, recipe = data["weights"], data["recipe"]
         return cls(
             data["verb"],
-            Weights(
-                weights["kind"],
-                weights["folder"] and Path(weights["folder"]),
-                Architecture.model_validate_json(json.dumps(weights["architecture"])),
-            ),
+            weights and Weights.from_json(weights),
             data["options"],
             recipe and Recipe.model_validate_json(json.dumps(recipe)).read_from_environment(data["environment"]),
         )
@@ -91,6 +94,7 @@ class TrainOptions:
 
     Args:
         run: Location of the run directory.
+        run_name: Its name within `run.output`.
         prepared: The data, as `Prepared.to_json` gives it.
         total_steps: Steps of the whole run.
         dp_replicate: Replicas of the sharded model.
@@ -101,6 +105,7 @@ class TrainOptions:
     """
 
     run: str
+    run_name: str
     prepared: dict[str, Any]
     total_steps: int
     dp_replicate: int
@@ -110,21 +115,20 @@ class TrainOptions:
     resume: str | None
 
 
-def launch(job: Job, launcher: Launcher, folder: Path, processes: int, nodes: int = 1) -> Any:
-    """Runs `job` with `launcher` and returns its result.
+def launch(job: Job, start: Callable[[Sequence[str]], int], folder: Path) -> Any:
+    """Runs `job` and returns its result.
+
+    Args:
+        job: What to do.
+        start: Starts the processes of an argv, waits for them, and returns their exit code.
+        folder: Where the job and its answers go; processes of all nodes share it.
 
     Raises:
         UserError, CptError: What the workers left.
         Interrupted, Preempted: They were told to stop.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "job.json"
     _forget_results(folder)
-    job.write(path)
-    try:
-        code = launcher.run(Task((sys.executable, "-m", "cpt.worker", str(path)), processes // nodes, nodes, folder))
-    finally:
-        path.unlink(missing_ok=True)  # it may hold what the environment gave
+    code = run_worker(job, start, folder / "job.json")
     result, faults, message = _read_result(folder)
     if faults:
         raise UserError.of(faults)
@@ -133,6 +137,16 @@ def launch(job: Job, launcher: Launcher, folder: Path, processes: int, nodes: in
     if code != EXIT_DONE:
         raise CptError(message or f"a worker ended with exit code {code} and said nothing; its messages are above")
     return result
+
+
+def run_worker(job: Job, start: Callable[[Sequence[str]], int], path: Path) -> int:
+    """Writes `job` to `path`, starts its processes, and returns their exit code; each leaves its answer beside the job."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    job.write(path)
+    try:
+        return start((sys.executable, "-m", "cpt.worker", str(path)))
+    finally:
+        path.unlink(missing_ok=True)  # it may hold what the environment gave
 
 
 def write_result(folder: Path, rank: int, result: Any = None, faults: tuple[Fault, ...] = (), message: str = "") -> None:

@@ -1,40 +1,68 @@
-"""What a recipe needs against what is here, and who could take it. Refuses on the submitting machine, before anything is done."""
+"""What a recipe needs against what is here, and who can take it. Refuses on the submitting machine, before anything is done."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from cpt import plugins
 from cpt.contracts import Launcher
-from cpt.errors import ResourceError
+from cpt.errors import Fault, ResourceError
 from cpt.launch.machine import cores, gpus
 from cpt.planning.layout import USABLE_SHARE, fits
 from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
 
-LOCAL = ("auto", "local")
+LOCAL = "local"
 
 
-def world_size(recipe: Recipe) -> int:
-    """Ranks that `recipe` asks for: on a cluster all its GPUs; on this machine `cluster.processes`, else one a GPU, else one."""
+class Chosen(NamedTuple):
+    """A launcher and the name that it goes by."""
+
+    name: str
+    launcher: Launcher
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this machine will do."""
+        return self.name == LOCAL
+
+
+def processes_per_node(recipe: Recipe) -> int:
+    """Ranks on each node: on a cluster one a GPU; on `local` `cluster.processes`, else one a GPU of this machine, else one."""
     cluster = recipe.cluster
     if cluster.instance_type is not None:
-        return cluster.nodes * (cluster.gpus_per_node or 1)
+        return cluster.gpus_per_node or 1
     return cluster.processes or cluster.gpus_per_node or max(1, len(gpus()))
 
 
-def choose_launcher(recipe: Recipe) -> Launcher:
-    """The launcher that will take `recipe`: the one it names, or this machine where that suffices.
+def gpus_per_node(recipe: Recipe) -> int:
+    """GPUs that the ranks of a node need: those of the cluster; on `local` those of this machine, as far as there are ranks for them."""
+    if recipe.cluster.instance_type is not None:
+        return recipe.cluster.gpus_per_node or 0
+    return min(recipe.cluster.gpus_per_node or len(gpus()), processes_per_node(recipe))
+
+
+def world_size(recipe: Recipe) -> int:
+    """Ranks that `recipe` asks for."""
+    return recipe.cluster.nodes * processes_per_node(recipe)
+
+
+def choose_launcher(recipe: Recipe) -> Chosen:
+    """The launcher that will take `recipe`: the one it names; for `auto` this machine where that suffices, else what is offered here.
 
     Raises:
         ResourceError: What it needs is not here.
         PluginError: It names a launcher that is not installed, or options that launcher refuses.
     """
     name = recipe.launcher.name
-    if name in LOCAL:
-        _refuse_if_not_here(recipe)
-        name = "local"
+    if name in ("auto", LOCAL):
+        lacking = _lacking(recipe)
+        offered = _offered_here() if lacking and name == "auto" else None
+        if lacking and offered is None:
+            raise ResourceError(lacking)
+        name = offered or LOCAL
     found, options = plugins.load("launchers", name, recipe.launcher.options, "launcher")
-    launcher: Launcher = found(options)
-    return launcher
+    return Chosen(name, found(options))
 
 
 def refuse_too_large(recipe: Recipe, plan: Plan) -> None:
@@ -53,15 +81,24 @@ def refuse_too_large(recipe: Recipe, plan: Plan) -> None:
         )
 
 
-def _refuse_if_not_here(recipe: Recipe) -> None:
+def _offered_here() -> str | None:
+    """The first installed launcher, by name, that this machine can reach; only `launcher=auto` asks, so only it imports them all."""
+    for plugin in plugins.installed("launchers"):
+        if plugin.name != LOCAL and plugins.load_class("launchers", plugin.name, "launcher").is_offered_here():
+            return plugin.name
+    return None
+
+
+def _lacking(recipe: Recipe) -> Fault | None:
+    """What this machine lacks; None where it suffices."""
     cluster, here = recipe.cluster, gpus()
     wanted = cluster.gpus_per_node or 0
     if cluster.nodes == 1 and wanted <= len(here) and (cluster.processes or 0) <= (len(here) or (cluster.processes or 0)):
-        return
+        return None
     gpus_here = f"{len(here)} GPU{'s' if len(here) != 1 else ''}" + (f" ({here[0]})" if here else "")
     kind = f" {cluster.gpu}" if cluster.gpu else ""
-    needed = f"{cluster.nodes} node{'s' if cluster.nodes != 1 else ''} of {wanted or cluster.processes}{kind}"
-    raise ResourceError(
+    needed = f"{cluster.nodes} node{'s' if cluster.nodes != 1 else ''} of {wanted or cluster.processes or 1}{kind}"
+    return Fault(
         f"cluster={cluster.name}",
         f"needs {needed}",
         f"this machine is 1 node with {gpus_here} and {cores()} cores",
@@ -71,7 +108,7 @@ def _refuse_if_not_here(recipe: Recipe) -> None:
 
 def _who_could() -> str:
     """The launchers that could take a cluster: installed ones by name, the others with their package."""
-    here = {plugin.name for plugin in plugins.installed("launchers")} - set(LOCAL)
+    here = {plugin.name for plugin in plugins.installed("launchers")} - {LOCAL}
     offers = [f"launcher={name}" for name in sorted(here)]
     offers += [
         f"launcher={n} (plugin {package}, not installed)"

@@ -83,13 +83,13 @@ class RunDirectory:
         return storage.join(self.location if self._remote else str(self.local), *parts)
 
     @contextmanager
-    def lease(self) -> Iterator[storage.Lease]:
-        """Makes this process the run's one writer, and brings the spool to what is published.
+    def lease(self, wait_s: float = 0.0) -> Iterator[storage.Lease]:
+        """Makes this process the run's one writer, if need be after `wait_s`, and brings the spool to what is published.
 
         Raises:
             StorageError: Another process writes it.
         """
-        with storage.lease(self.location) as held:
+        with storage.lease(self.location, wait_s) as held:
             if self._remote:
                 self._restore()
             self._reconcile()

@@ -1,23 +1,22 @@
-"""A recipe with all that it needs: base, launcher, data, plan. Found good before anything is written or started."""
+"""A recipe with all that it needs: base, data, plan. Found good before anything is written or started."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cpt import plugins
 from cpt.base import Base, resolve_base
 from cpt.console import StatusLine, quantity, say
-from cpt.contracts import Launcher
 from cpt.data.prepare import Prepared, estimated_tokens, prepare
 from cpt.errors import DataError, RecipeError, ResourceError
 from cpt.planning.plan import Plan, Size, make_plan
 from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe
-from cpt.resources import choose_launcher, refuse_too_large, world_size
+from cpt.resources import Chosen, choose_launcher, refuse_too_large, world_size
 
 NOT_IN_IDENTITY = {"train": {"max_steps", "max_epochs", "log_every", "validate_every"}, "model": {"note", "init"}}
 """Keys that do not decide the numbers, of the groups that do; `model.init` goes in as the base's origin."""
@@ -30,14 +29,12 @@ class Submission:
     Args:
         recipe: The recipe.
         base: Where its weights come from.
-        launcher: What starts its processes.
         prepared: Its data.
         plan: What the run will be.
     """
 
     recipe: Recipe
     base: Base
-    launcher: Launcher
     prepared: Prepared
     plan: Plan
 
@@ -50,8 +47,26 @@ class Submission:
         return {**groups, "seed": self.recipe.run.seed, "base": self.base.origin, "data": self.prepared.content}
 
 
-def make_submission(recipe: Recipe) -> Submission:
-    """Finds what `recipe` needs: its base, a launcher that can take it, its data (validated, tokenised, packed) and its plan.
+def find_launcher(recipe: Recipe) -> Chosen:
+    """The launcher that will take `recipe`; where none can, the plan is said first, so that it is clear what was asked for.
+
+    Raises:
+        ResourceError, PluginError: See `cpt.resources.choose_launcher`.
+    """
+    try:
+        return choose_launcher(recipe)
+    except ResourceError:
+        base = resolve_base(recipe)
+        announce(recipe, base, estimate(recipe, base), "")
+        raise
+
+
+def make_submission(recipe: Recipe, fingerprints: Mapping[str, str] | None = None) -> Submission:
+    """Finds what `recipe` needs: its base, its data (validated, tokenised, packed) and its plan.
+
+    Args:
+        recipe: The recipe.
+        fingerprints: Of its data sets by name, where another process has validated them.
 
     Raises:
         UserError: Something is missing, invalid or too large.
@@ -61,18 +76,13 @@ def make_submission(recipe: Recipe) -> Submission:
     if recipe.eval.prompt == "":
         raise RecipeError("eval.prompt", '""', "has no text to continue", "Give a text, or null for the beginning of a validation document")
     base = resolve_base(recipe)
-    ranks = world_size(recipe)
-    try:
-        launcher = choose_launcher(recipe)
-    except ResourceError:
-        announce(recipe, base, estimate(recipe, base), "")
-        raise
-    prepared = prepare_data(recipe, base)
-    plan = make_plan(recipe, base.architecture, Size(prepared.sequences, prepared.tokens, exact=True), ranks)
+    prepared = prepare_data(recipe, base, fingerprints)
+    size = Size(prepared.sequences, prepared.tokens, exact=True)
+    plan = make_plan(recipe, base.architecture, size, world_size(recipe))
     refuse_too_large(recipe, plan)
     for warning in _warnings(recipe, prepared, plan):
         say(f"warning: {warning}")
-    return Submission(recipe, base, launcher, prepared, plan)
+    return Submission(recipe, base, prepared, plan)
 
 
 def _warnings(recipe: Recipe, prepared: Prepared, plan: Plan) -> Iterator[str]:
@@ -84,7 +94,7 @@ def _warnings(recipe: Recipe, prepared: Prepared, plan: Plan) -> Iterator[str]:
             yield f"data.validation: {name} is the training data itself: its loss says nothing about unseen text"
 
 
-def prepare_data(recipe: Recipe, base: Base) -> Prepared:
+def prepare_data(recipe: Recipe, base: Base, fingerprints: Mapping[str, str] | None = None) -> Prepared:
     """Validates, tokenises and packs the recipe's data, with a live line."""
     line = StatusLine()
 
@@ -92,7 +102,7 @@ def prepare_data(recipe: Recipe, base: Base) -> Prepared:
         line.update(f"{stage}  {documents} documents  {quantity(size_bytes)}B")
 
     try:
-        return prepare(recipe, base.folder, progress)
+        return prepare(recipe, base.folder, progress, fingerprints)
     finally:
         line.clear()
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import os
 import platform
+import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,10 +18,13 @@ from typing import Any
 
 from cpt import storage
 from cpt.console import say
+from cpt.contracts import JobRef
 from cpt.errors import CptError, Fault, Interrupted, Preempted, RecipeError, StorageError
 from cpt.identity import default_name, difference, identity
 from cpt.job import Job, TrainOptions, launch
+from cpt.launch.machine import start_time
 from cpt.manifest import new_manifest
+from cpt.order import Submitted
 from cpt.planning.plan import Plan
 from cpt.rundir import RunDirectory
 from cpt.submission import Submission
@@ -27,25 +32,43 @@ from cpt.submission import Submission
 VERSIONS = ("cpt-train", "torch", "lightning", "numpy", "tokenizers", "safetensors")
 
 
-def submit(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
+HANDOVER_S = 60.0
+"""Seconds that a job waits for the process that submitted it to let go of the run."""
+Start = Callable[[Sequence[str], int | None], int]
+"""Starts the processes of an argv for a run that goes on from a step (None: from its beginning), waits, returns their exit code."""
+
+
+def submit(submission: Submission, run: RunDirectory, recipe_yaml: str, start: Start, job: Submitted | None = None) -> None:
     """Runs it to its end, or goes on with the run that is already there.
 
     Args:
         submission: What to run.
         run: Where.
         recipe_yaml: The recipe as composed, for the run directory.
+        start: Starts its processes.
+        job: The job that this process belongs to; None: it is one by itself.
 
     Raises:
         RecipeError: The run's name belongs to a run with another identity, or an unfinished run has more steps than the plan.
         Interrupted, Preempted: Stopped by a signal; committed.
         CptError: A worker failed.
     """
-    with run.lease() as lease, _stopped_when_lost(lease, run.location):
-        manifest = _manifest_to_go_on_with(run, submission)
+    with run.lease(HANDOVER_S if job else 0.0) as lease, _stopped_when_lost(lease, run.location):
+        manifest = manifest_to_go_on_with(run, submission)
         if manifest is None or not finished(manifest, submission.plan):
-            _start(run, submission, recipe_yaml, manifest)
+            _start(run, submission, recipe_yaml, manifest, start, job or _this_process(run))
         else:
             say(f"finished already: {manifest['steps']} steps; a larger train.max_steps or train.max_epochs goes on")
+
+
+def _this_process(run: RunDirectory) -> Submitted:
+    pid = os.getpid()
+    return Submitted.now("local", {}, JobRef(f"{pid}@{start_time(pid)}", queue_name(run.name), str(run.job_folder)))
+
+
+def queue_name(name: str) -> str:
+    """A run's name as queues take it: lowercase letters, digits and dashes, at most 50."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or "cpt"
 
 
 def open_run(submission: Submission, member: str | None) -> RunDirectory:
@@ -85,7 +108,7 @@ def _stopped_when_lost(lease: storage.Lease, location: str) -> Iterator[None]:
             raise StorageError(Fault(location, "lease", "was taken over by another writer after a silence of this one", "Look at that one"))
 
 
-def _manifest_to_go_on_with(run: RunDirectory, submission: Submission) -> dict[str, Any] | None:
+def manifest_to_go_on_with(run: RunDirectory, submission: Submission) -> dict[str, Any] | None:
     """The manifest of the run that is already there; None where there is none.
 
     Raises:
@@ -119,22 +142,17 @@ def finished(manifest: dict[str, Any], plan: Plan) -> bool:
     return manifest["status"] == "completed" and int(manifest["steps"]) >= plan.steps
 
 
-def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest: dict[str, Any] | None) -> None:
+def _start(
+    run: RunDirectory, submission: Submission, recipe_yaml: str, manifest: dict[str, Any] | None, start: Start, job: Submitted
+) -> None:
     resume = run.latest_checkpoint(before=submission.plan.steps, warn=say)
     if resume is not None:
         say(f"going on from {resume.name}")
         _say_if_replanned(submission.plan, manifest or {})
-    manifest = _manifest(submission, manifest or {}, _changes(run, submission))
-    run.write_recipe(recipe_yaml, json.dumps(submission.recipe.kept(), indent=2))
-    run.write_manifest(manifest)
+    step = int(resume.name.removeprefix("step-")) if resume else None
+    write_records(run, submission, recipe_yaml, manifest, job=job.to_json())
     try:
-        launch(
-            _job(run, submission, resume),
-            submission.launcher,
-            run.job_folder,
-            submission.plan.layout.world_size,
-            submission.recipe.cluster.nodes,
-        )
+        launch(make_job(run, submission, resume), lambda argv: start(argv, step), run.job_folder)
     except (Interrupted, Preempted):
         run.update_manifest(status="interrupted")  # a worker that was still importing has not
         raise
@@ -142,6 +160,13 @@ def _start(run: RunDirectory, submission: Submission, recipe_yaml: str, manifest
         with contextlib.suppress(StorageError):  # a full disk is why
             run.update_manifest(status="failed")
         raise
+
+
+def write_records(run: RunDirectory, submission: Submission, recipe_yaml: str, earlier: dict[str, Any] | None, **changes: Any) -> None:
+    """Writes what a run is, before it begins or goes on: its recipe, and its manifest with `changes`."""
+    manifest = _manifest(submission, earlier or {}, _changes(run, submission)) | changes
+    run.write_recipe(recipe_yaml, json.dumps(submission.recipe.kept(), indent=2))
+    run.write_manifest(manifest)
 
 
 def _say_if_replanned(plan: Plan, manifest: dict[str, Any]) -> None:
@@ -171,25 +196,18 @@ def _changes(run: RunDirectory, submission: Submission) -> list[str]:
     return difference(before, submission.recipe.kept()) if before else []
 
 
-def rehearse(submission: Submission, run: RunDirectory, recipe_yaml: str) -> None:
-    """Writes what would be submitted, the recipe and the job, and starts nothing.
+def make_job(run: RunDirectory, submission: Submission, resume: Path | None) -> Job:
+    """What the run's workers are told.
 
-    Raises:
-        StorageError: The run is being written.
-        RecipeError: See `submit`.
+    Args:
+        run: The run.
+        submission: What to run.
+        resume: The checkpoint that it goes on from; None: it begins.
     """
-    with run.lease():
-        _manifest_to_go_on_with(run, submission)
-        resume = run.latest_checkpoint(before=submission.plan.steps, warn=say)
-        run.write_recipe(recipe_yaml, json.dumps(submission.recipe.kept(), indent=2))
-        run.job_folder.mkdir(parents=True, exist_ok=True)
-        _job(run, submission, resume).write(run.job_folder / "job.json")
-
-
-def _job(run: RunDirectory, submission: Submission, resume: Path | None) -> Job:
     plan, layout = submission.plan, submission.plan.layout
     options = TrainOptions(
         run=run.location,
+        run_name=run.name,
         prepared=submission.prepared.to_json(),
         total_steps=plan.steps,
         dp_replicate=layout.dp_replicate,

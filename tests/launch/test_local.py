@@ -1,10 +1,7 @@
-"""Processes of a task start together, hear signals, end together, and never outlive the command that started them."""
+"""Jobs of this machine: in the background, watched and cancelled through files, and no more when their starter is."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,164 +10,105 @@ from pathlib import Path
 
 import pytest
 
-from cpt.contracts import NoOptions, Task
-from cpt.errors import CptError, ResourceError
-from cpt.launch.local import LocalLauncher, _Group
-
-WORKER = """
-import json, os, signal, sys, time
-from pathlib import Path
-folder, rank = Path(sys.argv[1]), os.environ["RANK"]
-heard, stops = [], (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-for number in stops:
-    signal.signal(number, lambda number, frame: heard.append(number))
-signal.pthread_sigmask(signal.SIG_UNBLOCK, stops)
-(folder / f"pid-{rank}").write_text(str(os.getpid()))
-started = time.monotonic()
-while not heard and time.monotonic() - started < 60:
-    time.sleep(0.02)
-time.sleep(0.3)
-(folder / f"heard-{rank}").write_text(json.dumps(heard))
-sys.exit({signal.SIGINT: 130}.get(heard[0], 75))
-"""
-COMMAND = """
-import sys
-from pathlib import Path
-from cpt.contracts import NoOptions, Task
+from cpt.contracts import JobRef, JobState, LauncherOptions, Task
+from cpt.errors import ResourceError
 from cpt.launch.local import LocalLauncher
-processes, folder, *argv = sys.argv[1:]
-sys.exit(LocalLauncher(NoOptions()).run(Task(tuple(argv), int(processes), 1, Path(folder))))
+from cpt.launch.machine import start_time
+
+SLEEPS = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+print("member", os.environ["CPT_MEMBER"], flush=True)
+time.sleep(60)
 """
 
 
-def run(folder: Path, code: str, processes: int = 1) -> int:
-    return LocalLauncher(NoOptions()).run(Task((sys.executable, "-c", code, str(folder)), processes, 1, folder, {"GREETING": "hello"}))
+def launcher() -> LocalLauncher:
+    return LocalLauncher(LauncherOptions())
+
+
+def submit(folder: Path, code: str, **settings: int) -> list[JobRef]:
+    task = Task("task", (sys.executable, "-c", code), nodes=1, processes=1, folder=folder, **settings)
+    return [JobRef(job, "task", str(folder)) for job in launcher().submit(task)]
 
 
 def until(claim: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 30
     while not claim():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def state(job: JobRef) -> JobState:
+    return launcher().status(job).state
 
 
-def start(folder: Path, processes: int, worker: str = WORKER) -> tuple[subprocess.Popen[bytes], list[int]]:
-    """A command with its workers, once they are all at work, and their process ids."""
-    argv = [sys.executable, "-c", COMMAND, str(processes), str(folder), sys.executable, "-c", worker, str(folder)]
-    command = subprocess.Popen(argv, start_new_session=True)
-    files = [folder / f"pid-{rank}" for rank in range(processes)]
-    until(lambda: all(file.exists() and file.read_text() for file in files))
-    return command, [int(file.read_text()) for file in files]
+@pytest.mark.parametrize(("code", "ends"), [(0, JobState.COMPLETED), (2, JobState.FAILED), (75, JobState.PREEMPTED), (130, JobState.PREEMPTED)])
+def test_a_job_runs_and_ends_as_its_argv_does(tmp_path: Path, code: int, ends: JobState) -> None:
+    (job,) = submit(tmp_path, f"print('hello'); raise SystemExit({code})")
+    until(lambda: state(job).ended)
+    assert launcher().status(job).exit_code == code
+    assert state(job) is ends
+    assert list(launcher().logs(job)) == [("output", "hello")]
 
 
-def test_each_process_knows_its_place(tmp_path: Path) -> None:
-    code = "import json, os, sys; open(f'{sys.argv[1]}/{os.environ[\"RANK\"]}', 'w').write(json.dumps(dict(os.environ)))"
-    assert run(tmp_path, code, processes=3) == 0
-    places = [json.loads((tmp_path / str(rank)).read_text()) for rank in range(3)]
-    assert [(place["RANK"], place["LOCAL_RANK"], place["WORLD_SIZE"], place["LOCAL_WORLD_SIZE"]) for place in places] == [
-        (str(rank), str(rank), "3", "3") for rank in range(3)
-    ]
-    assert {place["GREETING"] for place in places} == {"hello"}
-    assert len({(place["MASTER_ADDR"], place["MASTER_PORT"]) for place in places}) == 1
-    assert all(int(place["OMP_NUM_THREADS"]) >= 1 for place in places)
+def test_members_run_side_by_side_as_far_as_they_may(tmp_path: Path) -> None:
+    jobs = submit(tmp_path, SLEEPS, members=3, parallel=2)
+    until(lambda: [state(job) for job in jobs] == [JobState.RUNNING, JobState.RUNNING, JobState.QUEUED])
+    launcher().cancel(jobs[2])
+    until(lambda: list(launcher().logs(jobs[1])) == [("output", "member 1")])
+    launcher().cancel(jobs[1])
+    until(lambda: state(jobs[1]) is JobState.PREEMPTED)
+    until(lambda: state(jobs[2]).ended)
+    assert state(jobs[0]) is JobState.RUNNING
+    assert not list(launcher().logs(jobs[2]))
+    launcher().cancel(jobs[0])
+    until(lambda: state(jobs[0]).ended)
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 75, 93, 130])
-def test_the_exit_code_is_the_processes_own(tmp_path: Path, code: int) -> None:
-    assert run(tmp_path, f"raise SystemExit({code})", processes=2) == code
+def test_another_process_sees_the_same(tmp_path: Path) -> None:
+    (job,) = submit(tmp_path, SLEEPS)
+    until(lambda: state(job) is JobState.RUNNING)
+    asks = f"""
+from cpt.contracts import JobRef, LauncherOptions
+from cpt.launch.local import LocalLauncher
+launcher, job = LocalLauncher(LauncherOptions()), JobRef({job.id!r}, "task", {job.folder!r})
+print(launcher.status(job).state)
+launcher.cancel(job)
+"""
+    assert subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout == "running\n"
+    until(lambda: state(job) is JobState.PREEMPTED)
 
 
-def test_the_first_failure_is_the_tasks_and_takes_the_others_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cpt.launch.local.GRACE_S", 0.2)
-    started = time.monotonic()
-    assert run(tmp_path, "import os, sys, time; time.sleep(60) if os.environ['RANK'] == '0' else sys.exit(2)", processes=2) == 2
-    assert time.monotonic() - started < 20
-
-
-def test_a_process_that_the_system_killed_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CptError, match=r"process 0 was ended by SIGKILL; .*memory"):
-        run(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-
-
-def test_more_than_one_node_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match=r"cluster.nodes: 2"):
-        LocalLauncher(NoOptions()).run(Task(("true",), 1, 2, tmp_path))
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
-def test_a_signal_reaches_every_process_once(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    command, _ = start(tmp_path, 2)
-    os.killpg(command.pid, number)  # as a terminal or a scheduler sends it: to the whole group
-    if number != signal.SIGINT:
-        os.killpg(command.pid, number)
-    assert command.wait(20) == code
-    assert [json.loads((tmp_path / f"heard-{rank}").read_text()) for rank in range(2)] == [[number]] * 2
-
-
-def test_a_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
-    command, pids = start(tmp_path, 2, WORKER.replace("time.sleep(0.3)", "time.sleep(60)"))
-    command.send_signal(signal.SIGINT)
-    time.sleep(0.3)
-    assert command.poll() is None
-    command.send_signal(signal.SIGINT)
-    assert command.wait(20) == 130
-    assert not any(map(alive, pids))
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
-def test_a_signal_that_comes_too_early_is_heard_once_the_process_listens(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    early = """
-import os, sys, time
-open(f"{sys.argv[1]}/pid-{os.environ['RANK']}", "w").write(str(os.getpid()))
-time.sleep(0.5)
-from cpt.launch.child import end_on_signals
-open(f"{sys.argv[1]}/imported-{os.environ['RANK']}", "w").close()
-end_on_signals()
+def test_no_job_outlives_the_command_that_started_it(tmp_path: Path) -> None:
+    starts = f"""
+import sys, time
+from pathlib import Path
+from cpt.contracts import LauncherOptions, Task
+from cpt.launch.local import LocalLauncher
+task = Task("task", (sys.executable, "-c", {SLEEPS!r}), nodes=1, processes=1, folder=Path({str(tmp_path)!r}))
+print(*LocalLauncher(LauncherOptions()).submit(task), flush=True)
 time.sleep(60)
 """
-    command, _ = start(tmp_path, 2, early)
-    command.send_signal(number)
-    assert command.wait(20) == code
-    assert len(list(tmp_path.glob("imported-*"))) == 2
-
-
-def test_a_process_that_listens_and_does_not_catch_stops_as_the_signal_asks(tmp_path: Path) -> None:
-    command, _ = start(tmp_path, 2, "import signal\n" + WORKER.replace("lambda number, frame: heard.append(number)", "signal.SIG_DFL"))
-    command.send_signal(signal.SIGUSR1)
-    assert command.wait(20) == 75
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
-@pytest.mark.parametrize("processes", [1, 2])
-def test_no_process_outlives_a_command_that_is_killed(tmp_path: Path, processes: int) -> None:
-    command, pids = start(tmp_path, processes)
-    assert all(map(alive, pids))
+    command = subprocess.Popen([sys.executable, "-c", starts], stdout=subprocess.PIPE, text=True)
+    assert command.stdout is not None
+    job = JobRef(command.stdout.readline().strip(), "task", str(tmp_path))
+    until(lambda: state(job) is JobState.RUNNING)
+    member = int((tmp_path / "logs" / "member-0.pid").read_text().split()[0])
     command.kill()
-    command.wait()
-    until(lambda: not any(map(alive, pids)))
+    command.communicate()
+    until(lambda: start_time(member) is None)
+    assert state(job) is JobState.FAILED
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the parent-death signal is Linux's")
-def test_a_process_whose_parent_is_gone_before_it_asks_ends_too(tmp_path: Path) -> None:
-    stranger = subprocess.run([sys.executable, "-m", "cpt.launch.child", "1", "touch", str(tmp_path / "ran")], check=False)
-    assert stranger.returncode == 75
-    assert not (tmp_path / "ran").exists()
+def test_a_job_that_nobody_knows_is_unknown(tmp_path: Path) -> None:
+    for name in ("1@2/0", "none", ""):
+        assert state(JobRef(name, "task", str(tmp_path))) is JobState.UNKNOWN
+        launcher().cancel(JobRef(name, "task", str(tmp_path)))
 
 
-def test_a_signal_that_comes_while_processes_are_started_reaches_them(tmp_path: Path) -> None:
-    listens = "import signal, time; signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM}); time.sleep(60)"
-    group = _Group()
-    try:
-        with group.receiving_signals():
-            os.kill(os.getpid(), signal.SIGTERM)
-            group.start(Task((sys.executable, "-c", listens), 2, 1, tmp_path))
-            assert group.wait() == 75
-    finally:
-        group.kill()
+def test_more_than_this_machine_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match=r"cluster.nodes: 2"):
+        launcher().check(Task("task", ("true",), nodes=2, processes=1, folder=tmp_path))
+    with pytest.raises(ResourceError, match=r"cluster.gpus_per_node: 64"):
+        launcher().check(Task("task", ("true",), nodes=1, processes=1, folder=tmp_path, gpus_per_node=64))

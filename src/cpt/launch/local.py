@@ -1,166 +1,97 @@
-"""Processes on this machine: started, signalled, and ended together."""
+"""The launcher of this machine: jobs in the background, watched through files, that end with the command that started them."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from cpt.contracts import Launcher, Task
-from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, Fault, ResourceError
-from cpt.launch.child import STOP_CODES
-from cpt.launch.machine import cores
-
-POLL_S = 0.05
-GRACE_S = 10.0
-"""Seconds that the others get once a process has failed: long enough to say what they know, too short to wait for its share of a sum."""
-_STOPPED = (EXIT_DONE, EXIT_PREEMPTED, EXIT_INTERRUPTED)
+from cpt.contracts import JobRef, JobState, JobStatus, Launcher, LauncherOptions, Task
+from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, ResourceError
+from cpt.launch.background import MemberFiles
+from cpt.launch.machine import gpus, start_time
 
 
 class LocalLauncher(Launcher):
-    """Runs a task's processes on this machine, each told its place by the variables that torch reads (`RANK`, `WORLD_SIZE`, ...).
+    """Runs tasks on this machine, several members at once where asked: `cpt train` itself needs none of this, it trains in the foreground.
 
-    SIGINT, SIGTERM and SIGUSR1 are passed on to every process once; a second Ctrl-C kills them. A process starts with them blocked, so that
-    none strikes while its imports run, and unblocks them when it listens (`cpt.launch.child.end_on_signals`). A process that fails takes
-    the others with it. None outlives this one, however it ends.
+    A job's id is `<pid>@<start>/<member>`: its supervisor (`cpt.launch.background`) and when that started, in the system's ticks.
     """
 
-    def run(self, task: Task) -> int:
-        """Starts `task`, waits for it, passes signals on, and returns its exit code.
+    Options = LauncherOptions
+
+    @classmethod
+    def is_offered_here(cls) -> bool:
+        """Always."""
+        return True
+
+    def check(self, task: Task) -> None:
+        """One node, and no more GPUs than are here.
 
         Raises:
-            ResourceError: It asks for more than one node.
-            CptError: A process was ended by a signal that nobody here sent.
+            ResourceError: The task needs more.
         """
         if task.nodes != 1:
-            raise ResourceError(Fault("cluster.nodes", str(task.nodes), "launcher=local runs on this machine alone", "name a launcher"))
-        group = _Group()
-        try:
-            with group.receiving_signals():
-                group.start(task)
-                return group.wait()
-        finally:
-            group.kill()
+            raise ResourceError("cluster.nodes", str(task.nodes), "launcher=local runs on this machine alone", "Name a launcher")
+        if task.gpus_per_node > len(gpus()):
+            raise ResourceError("cluster.gpus_per_node", str(task.gpus_per_node), f"this machine has {len(gpus())}", "Name a launcher")
 
+    def render(self, task: Task) -> Mapping[str, str]:
+        """The command line."""
+        return {"command.sh": f"#!/bin/sh\nexec {shlex.join(task.argv)}\n"}
 
-class _Group:
-    """The processes of a task, by rank."""
+    def submit(self, task: Task) -> tuple[str, ...]:
+        """Starts the supervisor of the members, in a session of its own: Ctrl-C reaches this process alone."""
+        self.check(task)
+        task.folder.mkdir(parents=True, exist_ok=True)
+        for member in range(task.members):
+            MemberFiles(task.folder, member).forget()
+        argv = [str(task.members), str(task.parallel or task.members), str(task.gpus_per_node), str(task.folder), *task.argv]
+        command = [sys.executable, "-m", "cpt.launch.child", str(os.getpid()), sys.executable, "-m", "cpt.launch.background", *argv]
+        supervisor = subprocess.Popen(command, env=dict(os.environ) | dict(task.env), start_new_session=True)  # noqa: S603  (an argv)
+        _SUPERVISORS.append(supervisor)
+        started = start_time(supervisor.pid)
+        return tuple(f"{supervisor.pid}@{started}/{member}" for member in range(task.members))
 
-    def __init__(self) -> None:
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self.started = False
-        self.passed_on: set[int] = set()
-        self.failed: tuple[int, int] | None = None
-        """Rank and return code of the first that failed."""
+    def status(self, job: JobRef) -> JobStatus:
+        """What the job's files say, and whether its supervisor lives."""
+        pid, started, member = _parse(job.id)
+        files = MemberFiles(Path(job.folder), member)
+        if (code := files.exit_code()) is not None:
+            return JobStatus(_ENDED.get(code, JobState.FAILED), f"exit code {code}", code)
+        if files.is_cancelled() and files.pid() is None:
+            return JobStatus(JobState.CANCELLED, "before it began")
+        if started is None or start_time(pid) != started:
+            return JobStatus(JobState.UNKNOWN if files.pid() is None else JobState.FAILED, "its processes are no more")
+        return JobStatus(JobState.RUNNING, f"process {pid}") if files.pid() else JobStatus(JobState.QUEUED, "others run first")
 
-    def start(self, task: Task) -> None:
-        """Starts every process of `task`, with the signals to stop blocked: they inherit that.
-
-        None is told to stop before all are there. Other threads do not block the signals, so one may be received meanwhile: it is kept.
-        """
-        port = _free_port()
-        earlier = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_CODES)
-        try:
-            for rank in range(task.processes):
-                self.processes.append(_start(task, rank, port))
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
-        self.started = True
-        for number in tuple(self.passed_on):
-            self._send(number)
-
-    def wait(self) -> int:
-        """Waits for all; returns the exit code of the first failure, else the strongest reason to stop."""
-        deadline = float("inf")
-        while None in [process.poll() for process in self.processes]:
-            if self.failed is None and (failed := self._first_failure()):
-                self.failed, deadline = failed, time.monotonic() + GRACE_S
-            if time.monotonic() > deadline:
-                self.kill()
-            time.sleep(POLL_S)
-        self.failed = self.failed or self._first_failure()
-        if self.failed:
-            return _checked(*self.failed)
-        return max(self._code(process) for process in self.processes)
-
-    def kill(self) -> None:
-        """Ends what still runs, and what it started, at once."""
-        for process in self.processes:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-        for process in self.processes:
-            process.wait()
-
-    @contextmanager
-    def receiving_signals(self) -> Iterator[None]:
-        """Takes over the signals that ask a run to stop; only a main thread can."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
+    def cancel(self, job: JobRef) -> None:
+        """Sends SIGTERM to the member, or keeps it from beginning."""
+        if self.status(job).state.ended:
             return
-        earlier = {number: signal.signal(number, self._receive) for number in STOP_CODES}
-        try:
-            yield
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
+        files = MemberFiles(Path(job.folder), _parse(job.id)[2])
+        files.cancel()
+        if (process := files.pid()) is not None and start_time(process[0]) == process[1]:
+            os.kill(process[0], signal.SIGTERM)
 
-    def _receive(self, number: int, *_: object) -> None:
-        again = number in self.passed_on
-        if again and number != signal.SIGINT:
-            return
-        self.passed_on.add(number)
-        if self.started:
-            self._send(signal.SIGKILL if again else number)
-
-    def _send(self, number: int) -> None:
-        for process in self.processes:
-            process.send_signal(number)
-
-    def _first_failure(self) -> tuple[int, int] | None:
-        codes = ((rank, process.returncode) for rank, process in enumerate(self.processes) if process.returncode is not None)
-        return next(((rank, code) for rank, code in codes if self._code(self.processes[rank]) not in _STOPPED), None)
-
-    def _code(self, process: subprocess.Popen[bytes]) -> int:
-        """The exit code; a process that one of our signals ended because it does not catch it has stopped as that signal asks."""
-        code = int(process.returncode)
-        if -code in self.passed_on:
-            return STOP_CODES[signal.Signals(-code)]
-        return EXIT_INTERRUPTED if code == -signal.SIGKILL and signal.SIGINT in self.passed_on else code
+    def logs(self, job: JobRef) -> Iterator[tuple[str, str]]:
+        """The member's output."""
+        file = MemberFiles(Path(job.folder), _parse(job.id)[2]).log
+        if file.exists():
+            yield from (("output", line) for line in file.read_text(errors="replace").splitlines())
 
 
-def _start(task: Task, rank: int, port: int) -> subprocess.Popen[bytes]:
-    """One process, in a session of its own: the terminal's Ctrl-C reaches this one alone."""
-    place = {
-        "RANK": rank,
-        "LOCAL_RANK": rank,
-        "WORLD_SIZE": task.processes,
-        "LOCAL_WORLD_SIZE": task.processes,
-        "GROUP_RANK": 0,
-        "NODE_RANK": 0,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-    }
-    threads = {"OMP_NUM_THREADS": str(max(1, cores() // task.processes))}
-    env = threads | dict(os.environ) | dict(task.env) | {name: str(value) for name, value in place.items()}
-    argv = [sys.executable, "-m", "cpt.launch.child", str(os.getpid()), *task.argv]
-    return subprocess.Popen(argv, env=env, start_new_session=True)  # noqa: S603  (an argv, never a shell)
+_SUPERVISORS: list[subprocess.Popen[bytes]] = []
+"""Kept until this process ends: Python complains of a process that nobody waits for."""
+_ENDED = {EXIT_DONE: JobState.COMPLETED, EXIT_PREEMPTED: JobState.PREEMPTED, EXIT_INTERRUPTED: JobState.PREEMPTED}
 
 
-def _free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
-
-
-def _checked(rank: int, code: int) -> int:
-    if code >= 0:
-        return code
-    name = signal.Signals(-code).name
-    hint = "; the system does that when memory runs out: a smaller train.micro_batch_size needs less" if name == "SIGKILL" else ""
-    raise CptError(f"process {rank} was ended by {name}{hint}")
+def _parse(job: str) -> tuple[int, str | None, int]:
+    """Supervisor, its start and the member of a job's id; no process for an id that is none of ours."""
+    process, _, member = job.partition("/")
+    pid, _, started = process.partition("@")
+    return (int(pid), started, int(member)) if pid.isdecimal() and member.isdecimal() else (0, None, 0)

@@ -30,6 +30,15 @@ def gpus() -> tuple[str, ...]:
     return tuple(names[int(entry)] if entry.isdigit() and int(entry) < len(names) else "GPU" for entry in chosen) if names else ()
 
 
+def start_time(pid: int) -> str | None:
+    """When a process of this machine started, in the system's ticks since boot; None where there is none, or only its remains (Linux)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return fields[19] if fields[0] != "Z" else None
+
+
 def _quotas(groups: Path, membership: Path) -> list[float]:
     """CPU limits in cores of the process's control group and of all above it (version 2), and of the container (version 1)."""
     found = []

@@ -143,7 +143,7 @@ def _objective_fits(tree: Tree) -> Iterator[Fault]:
 
 
 def _cluster_is_whole(tree: Tree) -> Iterator[Fault]:
-    name, nodes = tree.text("cluster.name"), tree.number("cluster.nodes")
+    name = tree.text("cluster.name")
     if name != "local":
         if tree.value("cluster.processes") is not None:
             yield Fault(
@@ -154,8 +154,6 @@ def _cluster_is_whole(tree: Tree) -> Iterator[Fault]:
             )
         if tree.value("cluster.gpus_per_node") is None:
             yield Fault("cluster.gpus_per_node", "null", f"must be given for cluster={name}")
-    elif nodes is not None and nodes != 1:
-        yield Fault("cluster.nodes", str(nodes), "cluster=local is this machine alone", "Use cluster.processes for several processes")
 
 
 def _mesh_fits(tree: Tree) -> Iterator[Fault]:
@@ -177,9 +175,11 @@ def _mesh_fits(tree: Tree) -> Iterator[Fault]:
 def _world_size(tree: Tree) -> float | None:
     """Processes of the run; None where only the machine will tell."""
     if tree.text("cluster.name") == "local" and tree.value("cluster.processes") is not None:
-        return tree.number("cluster.processes")
-    nodes, gpus = tree.number("cluster.nodes"), tree.number("cluster.gpus_per_node")
-    return nodes * gpus if nodes and gpus else None
+        processes = tree.number("cluster.processes")
+    else:
+        processes = tree.number("cluster.gpus_per_node")
+    nodes = tree.number("cluster.nodes")
+    return nodes * processes if nodes and processes else None
 
 
 def _locations_are_safe(tree: Tree) -> Iterator[Fault]:

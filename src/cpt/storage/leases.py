@@ -37,14 +37,28 @@ class Lease:
 
 
 @contextmanager
-def lease(location: str) -> Iterator[Lease]:
+def lease(location: str, wait_s: float = 0.0) -> Iterator[Lease]:
     """Holds the lease of the run at `location` until the block ends.
+
+    Args:
+        location: The run.
+        wait_s: Seconds to wait for another writer that holds it.
 
     Raises:
         StorageError: Another writer holds it; the fault names that writer.
     """
-    with _remote_lease(location) if is_url(location) else _local_lease(local_path(location)) as held:
-        yield held
+    with contextlib.ExitStack() as stack:
+        yield _taken(stack, location, time.monotonic() + wait_s)
+
+
+def _taken(stack: contextlib.ExitStack, location: str, deadline: float) -> Lease:
+    while True:
+        try:
+            return stack.enter_context(_remote_lease(location) if is_url(location) else _local_lease(local_path(location)))
+        except StorageError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.5)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ def train(job: Job) -> None:
         StorageError: The run cannot be written, for one because the disk is full.
     """
     assert job.recipe is not None
+    assert job.weights is not None
     options, recipe = TrainOptions(**job.options), job.recipe
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     prepared = Prepared.from_json(options.prepared)
@@ -110,7 +111,7 @@ class _Validator:
 
 
 def _recorder(run: RunDirectory, recipe: Recipe, prepared: Prepared, rank: int, options: TrainOptions, step: int) -> Recorder:
-    loggers = open_loggers(recipe.logger if rank == 0 else {}, run.local, run.name)
+    loggers = open_loggers(recipe.logger if rank == 0 else {}, run.local, options.run_name)
     if rank == 0:
         run.metrics.truncate_after(step)
         if run.samples_path.exists():

@@ -1,0 +1,186 @@
+"""`cpt jobs`: the jobs of any launcher, found through the runs that they do.
+
+A run's `job/submitted.json` and its manifest say which launcher has which job; a list of the runs that this user started is kept in the
+user's cache folder, and losing it loses the list alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from cpt import plugins, storage
+from cpt.contracts import JobState, JobStatus, Launcher
+from cpt.errors import StorageError, UserError
+from cpt.order import Submitted
+from cpt.rundir import RunDirectory
+
+KEPT = 1_000
+"""Runs in the list; older ones drop out."""
+_BY_STATUS = {"completed": JobState.COMPLETED, "failed": JobState.FAILED, "interrupted": JobState.PREEMPTED}
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as a person sees it.
+
+    Args:
+        run: Its run's folder or URL.
+        launcher: Who has it.
+        id: Its id there.
+        state: See `cpt.contracts.JobState`.
+        reason: In the launcher's words.
+        exit_code: How it ended, where that is known.
+        steps: Optimizer steps committed.
+        total_steps: Optimizer steps planned; None where another engine plans.
+        submitted: When, in seconds since 1970.
+    """
+
+    run: str
+    launcher: str
+    id: str
+    state: JobState
+    reason: str
+    exit_code: int | None
+    steps: int
+    total_steps: int | None
+    submitted: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def remember(run: RunDirectory) -> None:
+    """Puts a run on the list."""
+    folder = _list_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / hashlib.sha256(run.uri().encode()).hexdigest()[:16]).write_text(run.uri())
+        for file in _newest_first(folder)[KEPT:]:
+            file.unlink(missing_ok=True)
+    except OSError:  # a list that cannot be kept must not stop a run
+        return
+
+
+def listed() -> list[JobView]:
+    """The jobs of the runs on the list, newest first; those whose run is gone are left out."""
+    views = []
+    for file in _newest_first(_list_folder()):
+        run = RunDirectory.at(file.read_text())
+        if (Path(run.location).is_dir() or storage.is_url(run.location)) and (job := Submitted.read(run)):
+            views.append(_view(run, job))
+    return sorted(views, key=lambda view: -view.submitted)
+
+
+def view(word: str) -> JobView:
+    """The job of a run, or with an id.
+
+    Raises:
+        UserError: There is no such job.
+    """
+    return _view(*_found(word))
+
+
+def logs(word: str, process: str | None = None) -> Iterator[tuple[str, str]]:
+    """What the job has written so far: process and line; only those of `process`, if one is named.
+
+    Raises:
+        UserError: There is no such job, or process.
+    """
+    _, job = _found(word)
+    lines = list(_launcher(job).logs(job.ref))
+    names = list(dict.fromkeys(name for name, _ in lines))
+    if process is not None and lines and process not in names:
+        raise UserError("--process", process, f"has written nothing to {job.launcher} {job.id}", f"There are: {', '.join(names)}")
+    yield from ((name, line) for name, line in lines if process in (None, name))
+
+
+def cancel(word: str) -> JobView:
+    """Asks the job to commit and end, and returns how it stands.
+
+    Raises:
+        UserError: There is no such job.
+    """
+    run, job = _found(word)
+    _launcher(job).cancel(job.ref)
+    return _view(run, job)
+
+
+def wait(word: str, timeout_s: float | None = None, poll_s: float = 2.0) -> Iterator[JobView]:
+    """How the job stands, time and again until it has ended: the last one says how.
+
+    Raises:
+        UserError: There is no such job, or it has not ended after `timeout_s` seconds.
+    """
+    run, job = _found(word)
+    deadline = time.monotonic() + (timeout_s if timeout_s is not None else float("inf"))
+    while True:
+        seen = _view(run, job)
+        yield seen
+        if seen.state.ended:
+            _take_results(run, job, seen)
+            return
+        if time.monotonic() > deadline:
+            raise UserError("--timeout", f"{timeout_s:g}", f"{job.launcher} {job.id} is still {seen.state}", "Wait longer, or cancel it")
+        time.sleep(poll_s)
+
+
+def _take_results(run: RunDirectory, job: Submitted, seen: JobView) -> None:
+    """Enters in the manifest what another engine left; ours does so itself."""
+    launcher = _launcher(job)
+    if not launcher.takes_recipe:
+        return
+    status = {JobState.COMPLETED: "completed", JobState.FAILED: "failed"}.get(seen.state, "interrupted")
+    results = launcher.results(job.ref) if seen.state is JobState.COMPLETED else {}
+    with run.lease(wait_s=10.0):
+        run.update_manifest(status=status, **results)
+
+
+def _view(run: RunDirectory, job: Submitted) -> JobView:
+    manifest = run.manifest() or {}
+    status = _settled(_launcher(job).status(job.ref), manifest)
+    total = manifest.get("plan", {}).get("steps")
+    return JobView(
+        run.location, job.launcher, job.id, status.state, status.reason, status.exit_code, manifest.get("steps", 0), total, job.submitted
+    )
+
+
+def _settled(status: JobStatus, manifest: dict[str, Any]) -> JobStatus:
+    """The run's own word where the launcher has forgotten the job."""
+    if status.state is JobState.UNKNOWN and (state := _BY_STATUS.get(manifest.get("status", ""))):
+        return JobStatus(state, f"the run is {manifest['status']}")
+    return status
+
+
+def _launcher(job: Submitted) -> Launcher:
+    found, options = plugins.load("launchers", job.launcher, job.options, "launcher")
+    launcher: Launcher = found(options)
+    return launcher
+
+
+def _found(word: str) -> tuple[RunDirectory, Submitted]:
+    """The run and job that `word` names: a run's folder or URL, or the id of a job on the list."""
+    if storage.is_url(word) or Path(word).is_dir():
+        run = RunDirectory.at(word)
+        if job := Submitted.read(run):
+            return run, job
+        raise StorageError(word, "", "is no run with a job", "Name the folder of a run, or an id of cpt jobs list")
+    for file in _newest_first(_list_folder()):
+        run = RunDirectory.at(file.read_text())
+        if (job := Submitted.read(run)) and word in (job.id, run.name):
+            return run, job
+    raise UserError("job", word, "is neither a run's folder nor the id of a job that was submitted here", "cpt jobs list shows them")
+
+
+def _list_folder() -> Path:
+    return storage.cache_folder("jobs")
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=os.path.getmtime, reverse=True) if folder.is_dir() else []

@@ -1,0 +1,181 @@
+"""The nodes of one job: node 0 says where to go on from, the others follow, and none works on once another has failed.
+
+Each follower keeps one connection to node 0, on the port after the one where the ranks meet. What travels is a line of JSON each way: the
+leader's word on the attempt, and at the end the follower's exit code. A connection that breaks means that its other end is no more. Like
+torch's own rendezvous this trusts the network between the nodes; nothing secret, and nothing to execute, crosses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OURS, EXIT_PREEMPTED, CptError, Fault, ResourceError
+from cpt.launch.processes import Place, Processes
+
+GATHER_S = 900.0
+"""Seconds that node 0 waits for the others, and they for it: containers start at different speeds."""
+FAREWELL_S = 30.0
+"""Seconds that node 0 waits for the exit codes of the others once its own processes have ended."""
+
+
+def this_place(nodes: int) -> Place:
+    """This node's place among `nodes`, by the variables that a launcher sets (`cpt.contracts.Task`).
+
+    Raises:
+        ResourceError: There are several nodes, and a variable is missing or is no number.
+    """
+    if nodes == 1:
+        return Place()
+    found = {name: os.environ.get(name, "") for name in ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")}
+    wrong = [name for name, value in found.items() if not value or (name != "MASTER_ADDR" and not value.isdecimal())]
+    if wrong:
+        cure = "a launcher sets it on each node"
+        raise ResourceError.of(Fault(name, found[name], f"must be set on each of {nodes} nodes", cure) for name in wrong)
+    return Place(int(found["NODE_RANK"]), nodes, found["MASTER_ADDR"], int(found["MASTER_PORT"]))
+
+
+class Leader:
+    """Node 0: runs its own processes with those of all other nodes.
+
+    Args:
+        processes: Of this node.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self._followers: dict[int, socket.socket] = {}
+        self._codes: dict[int, int] = {}
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Waits until every other node has come, and lets them go at the end: those that were given no word then have nothing to do.
+
+        Raises:
+            CptError: A node did not come in time.
+        """
+        place = self.processes.place
+        try:
+            if place.nodes > 1:
+                self._gather(place)
+            yield
+        finally:
+            for follower in self._followers.values():
+                follower.close()
+
+    def run(self, argv: Sequence[str], word: dict[str, Any]) -> int:
+        """Gives the other nodes `word`, runs `argv` here, and returns the exit code of the whole."""
+        for follower in self._followers.values():
+            _send(follower, word)
+        return self._overall(self.processes.run(argv, self._has_lost_one))
+
+    def _gather(self, place: Place) -> None:
+        assert place.port is not None
+        deadline = time.monotonic() + GATHER_S
+        with socket.create_server(("", place.port + 1)) as server:
+            server.settimeout(1.0)
+            while missing := sorted(set(range(1, place.nodes)) - set(self._followers)):
+                if time.monotonic() > deadline:
+                    raise CptError(f"node {missing[0]} of {place.nodes} did not come within {GATHER_S:.0f} s")
+                with contextlib.suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    connection.settimeout(10.0)
+                    if (hello := _receive(connection)) is not None:
+                        self._followers[int(hello["node"])] = connection
+
+    def _has_lost_one(self) -> bool:
+        """Whether a follower has failed; one that has ended well has not."""
+        self._listen(0.0)
+        return any(code not in _ENDED_WELL for code in self._codes.values())
+
+    def _overall(self, code: int) -> int:
+        deadline = time.monotonic() + FAREWELL_S
+        while len(self._codes) < len(self._followers) and time.monotonic() < deadline:
+            self._listen(0.2)
+        codes = [code, *self._codes.values()]
+        return next((one for one in codes if one not in _ENDED_WELL), max(codes))
+
+    def _listen(self, timeout_s: float) -> None:
+        """Takes in what followers say; one whose connection broke has failed."""
+        waiting = {follower: node for node, follower in self._followers.items() if node not in self._codes}
+        ready, _, _ = select.select(list(waiting), [], [], timeout_s) if waiting else ([], [], [])
+        for follower in ready:
+            farewell = _receive(follower)
+            self._codes[waiting[follower]] = int(farewell["code"]) if farewell else EXIT_OURS
+
+
+class Follower:
+    """Any other node: hears from node 0 where to go on from, runs its processes, and reports how they ended.
+
+    Args:
+        processes: Of this node.
+
+    Raises:
+        CptError: Node 0 cannot be reached.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self._leader = _connect(processes.place)
+        _send(self._leader, {"node": processes.place.node})
+
+    def hear(self) -> dict[str, Any] | None:
+        """Node 0's word; None where it has nothing to do or is no more."""
+        return _receive(self._leader)
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Runs `argv` here and returns its exit code."""
+        code = EXIT_OURS
+        try:
+            code = self.processes.run(argv, self._leader_is_gone)
+        finally:
+            with contextlib.suppress(OSError):
+                _send(self._leader, {"code": code})
+            self._leader.close()
+        return code
+
+    def _leader_is_gone(self) -> bool:
+        ready, _, _ = select.select([self._leader], [], [], 0.0)
+        return bool(ready)  # it says nothing more: what can be read is the end of the connection
+
+
+_ENDED_WELL = (EXIT_DONE, EXIT_PREEMPTED, EXIT_INTERRUPTED)
+
+
+def _connect(place: Place) -> socket.socket:
+    assert place.port is not None
+    deadline = time.monotonic() + GATHER_S
+    while True:
+        try:
+            connection = socket.create_connection((place.host, place.port + 1), timeout=10.0)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise CptError(f"node 0 ({place.host}:{place.port + 1}) cannot be reached: {error}") from error
+            time.sleep(0.5)
+        else:
+            connection.settimeout(None)
+            return connection
+
+
+def _send(connection: socket.socket, message: dict[str, Any]) -> None:
+    connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _receive(connection: socket.socket) -> dict[str, Any] | None:
+    """The next line; None at the end of the connection."""
+    data = b""
+    with contextlib.suppress(OSError):
+        while not data.endswith(b"\n") and len(data) < 1 << 16 and (piece := connection.recv(1)):
+            data += piece
+    try:
+        message = json.loads(data)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None

@@ -1,0 +1,106 @@
+"""The agent of a node: `python -m cpt.node RUN`, or `python -m cpt.node --members FILE` in an array; what launchers start.
+
+On node 0 it takes the run's lease, finds where to go on from, tells the other nodes, and starts its ranks with theirs; on the others it
+follows. The same command again goes on, so a scheduler may stop it and start it anew as it likes. Torch-free: the ranks are processes of
+their own (`cpt.worker`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from cpt import storage
+from cpt.cli import exit_code, stop_on_signals
+from cpt.console import say
+from cpt.errors import EXIT_DONE, Stuck
+from cpt.job import run_worker
+from cpt.launch.nodes import Follower, Leader, this_place
+from cpt.launch.processes import Processes
+from cpt.order import SUBMITTED, Order, Submitted
+from cpt.resources import processes_per_node
+from cpt.rundir import RunDirectory
+from cpt.submission import make_submission
+from cpt.submit import make_job, submit
+
+SUBMITTER_S = 60.0
+"""Seconds that an agent waits for the submitting process to have noted the job."""
+ATTEMPTS = 4
+"""Starts from one and the same step after which a run is stuck."""
+
+
+def main(*words: str) -> int:
+    """Runs the agent and returns its exit code (`cpt.errors`)."""
+    stop_on_signals()
+    try:
+        return _run(_location(*words))
+    except (Exception, KeyboardInterrupt) as error:
+        return exit_code(error, again=None)
+
+
+def _location(*words: str) -> str:
+    if words[0] != "--members":
+        return words[0]
+    members = json.loads(Path(words[1]).read_bytes())
+    return str(members[int(os.environ["CPT_MEMBER"])])
+
+
+def _run(location: str) -> int:
+    run = RunDirectory.at(location)
+    order = Order.read(run)
+    run = RunDirectory(location.removesuffix("/" + order.run_name), order.run_name)
+    os.environ["CPT_STORE"] = order.store
+    if Path(order.folder).is_dir():
+        os.chdir(order.folder)
+    recipe = order.recipe
+    processes = Processes(processes_per_node(recipe), this_place(recipe.cluster.nodes))
+    return _lead(run, order, processes) if processes.place.node == 0 else _follow(run, order, processes)
+
+
+def _lead(run: RunDirectory, order: Order, processes: Processes) -> int:
+    leader = Leader(processes)
+    with leader.gathered():
+        submission = make_submission(order.recipe, order.fingerprints)
+        submit(submission, run, order.recipe_yaml, lambda argv, step: leader.run(argv, _word(run, step)), _job(run))
+    return EXIT_DONE
+
+
+def _word(run: RunDirectory, step: int | None) -> dict[str, Any]:
+    """What the other nodes are told; says no to a run that has begun from here too often.
+
+    Raises:
+        Stuck: This would be one start too many from the same step.
+    """
+    file = run.job_folder / "attempts.json"
+    attempts = [*(json.loads(file.read_bytes()) if file.exists() else []), step]
+    if len(attempts) > ATTEMPTS and len(set(attempts[-ATTEMPTS - 1 :])) == 1:
+        raise Stuck(f"no progress from step {step or 0} in {ATTEMPTS} attempts; the logs say why. Submit it again to try once more")
+    storage.write_bytes(str(file), json.dumps(attempts).encode())
+    return {"step": step}
+
+
+def _follow(run: RunDirectory, order: Order, processes: Processes) -> int:
+    follower = Follower(processes)
+    submission = make_submission(order.recipe, order.fingerprints)
+    word = follower.hear()
+    if word is None:
+        say(f"node {processes.place.node}: node 0 has nothing to do, or has failed")
+        return EXIT_DONE
+    resume = None if word["step"] is None else run.checkpoint(word["step"])
+    return run_worker(make_job(run, submission, resume), follower.run, run.job_folder / f"job-node-{processes.place.node}.json")
+
+
+def _job(run: RunDirectory) -> Submitted | None:
+    """This job, once the submitting process has noted it."""
+    deadline = time.monotonic() + SUBMITTER_S
+    while not storage.exists(run.uri(SUBMITTED)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return Submitted.read(run)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
