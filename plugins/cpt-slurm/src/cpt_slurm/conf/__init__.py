@@ -1,0 +1,1 @@
+"""Recipe options that cpt-slurm brings: YAML only."""
