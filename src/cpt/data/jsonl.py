@@ -19,7 +19,7 @@ from cpt.data.lines import HashedReader, scan
 from cpt.data.progress import Progress, silent
 from cpt.errors import DataError, Fault, UserError
 
-__all__ = ["EXTENSION", "FileFault", "FileReport", "FixReport", "Report", "fix", "read_texts", "validate"]
+__all__ = ["EXTENSION", "FileFault", "FileReport", "FixReport", "Report", "fix", "read_range", "read_texts", "validate"]
 
 REPORTED_FAULTS = 1_000
 SHOWN_FAULTS = 20
@@ -54,12 +54,13 @@ class FileFault:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What one file holds: its valid lines, and the size and SHA-256 (hex) of its content."""
+    """What one file holds: its valid lines, the size and SHA-256 (hex) of its content, and its `storage.version` before it was read."""
 
     location: str
     documents: int
     size_bytes: int
     sha256: str
+    version: str
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class _Tally:
         if not file.endswith(EXTENSION):
             reason, cure = f"must end in {EXTENSION}", f"Name a JSONL file, and rename it to end in {EXTENSION} if that is what it is"
             return self.add([FileFault(file, None, None, reason, cure)])
-        documents = 0
+        documents, version = 0, storage.version(file)
         with storage.open_binary(file) as stream:
             hashed = HashedReader(stream)
             for number, offset, found in scan(hashed):
@@ -147,7 +148,7 @@ class _Tally:
                     self.progress("validate", self.documents + documents, self.size_bytes + hashed.size_bytes)
         if hashed.size_bytes == 0:
             self.add([FileFault(file, None, None, "is empty", "Name a file that holds documents")])
-        self.files.append(FileReport(file, documents, hashed.size_bytes, hashed.sha256))
+        self.files.append(FileReport(file, documents, hashed.size_bytes, hashed.sha256, version))
         self.documents, self.size_bytes = self.documents + documents, self.size_bytes + hashed.size_bytes
         return self.progress("validate", self.documents, self.size_bytes)
 
@@ -183,4 +184,37 @@ def read_texts(location: str, sha256: str | None = None) -> Iterator[str]:
                 raise DataError(FileFault(location, number, offset, found.reason, found.cure).to_fault())
             yield found
     if sha256 not in (None, hashed.sha256):
-        raise DataError(location, "", "has changed since it was validated", "Run the same command again when nothing writes to it")
+        raise _changed(location)
+
+
+def read_range(location: str, begin: int, end: int, version: str) -> Iterator[str]:
+    """The texts of the lines that begin at the bytes from `begin` up to `end` of the file at `location`.
+
+    Args:
+        location: The file.
+        begin: A byte of the file; it need not be where a line begins.
+        end: Likewise.
+        version: Its `storage.version` when it was validated.
+
+    Raises:
+        DataError: The file has changed.
+    """
+    if storage.version(location) != version:
+        raise _changed(location)
+    with storage.open_binary(location) as stream:
+        skipped = 0
+        if begin:
+            stream.seek(begin - 1)
+            skipped = len(stream.readline()) - 1
+        for _, offset, found in scan(HashedReader(stream)):
+            if begin + skipped + offset >= end:
+                break
+            if isinstance(found, LineFault):
+                raise _changed(location)
+            yield found
+    if storage.version(location) != version:
+        raise _changed(location)
+
+
+def _changed(location: str) -> DataError:
+    return DataError(location, "", "has changed since it was validated", "Run the same command again when nothing writes to it")

@@ -51,7 +51,10 @@ class HashedReader(io.RawIOBase):
 
 
 def scan(stream: HashedReader) -> Iterator[tuple[int, int, str | LineFault]]:
-    """Each line of `stream`: its number from 1, the byte it begins at, and its text or its fault; bounded memory."""
+    """Each line from where `stream` stands: its number from 1, the byte from there that it begins at, and its text or its fault.
+
+    Memory is bounded.
+    """
     lines = io.BufferedReader(stream, BUFFER_BYTES)
     number = offset = 0
     while line := lines.readline(LONGEST_LINE_BYTES + 1):

@@ -5,24 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cpt import plugins, storage
-from cpt.contracts import DataSource
+from cpt import storage
 from cpt.data.order import DataPlan
 from cpt.data.progress import Progress, silent
-from cpt.data.store import DocumentSet, TokenStore, build_store, find_store, local_root
+from cpt.data.sets import TRAIN, DataSets, find_locations, find_source
+from cpt.data.shard import ShardJob
+from cpt.data.store import DocumentSet, TokenStore, local_root
 from cpt.data.tokenizer import TextTokenizer, bytes_tokenizer, load_tokenizer
-from cpt.errors import DataError, Fault, RecipeError, UserError
-from cpt.recipe.schema import Locations, Recipe
+from cpt.errors import DataError, Fault, RecipeError
+from cpt.recipe.schema import Recipe
 
-TRAIN = ""
-"""Stands for the training data among the names of the validation sets."""
 HELD_OUT = "held_out"
 BYTES_PER_TOKEN = 4.0
 """Of English prose under a large BPE vocabulary, about; only for plans of data that is not tokenised yet."""
@@ -113,7 +112,11 @@ def _content(documents: DocumentSet) -> dict[str, Any]:
 
 
 def prepare(
-    recipe: Recipe, base: Path | None, progress: Progress = silent, known_fingerprints: Mapping[str, str] | None = None
+    recipe: Recipe,
+    base: Path | None,
+    progress: Progress = silent,
+    known_fingerprints: Mapping[str, str] | None = None,
+    processes: int = 1,
 ) -> Prepared:
     """Validates all data of `recipe`, tokenises what was not tokenised before, and splits it.
 
@@ -123,6 +126,7 @@ def prepare(
         progress: Told of documents and bytes done.
         known_fingerprints: `Prepared.fingerprints` of the same data, validated elsewhere: a store that is there is then used without
             a look at the data, and data that has changed since is a fault.
+        processes: How many may tokenise at once, where there is enough to do; the bytes are the same.
 
     Raises:
         RecipeError: No data is named.
@@ -131,18 +135,24 @@ def prepare(
         StorageError: A location cannot be read, or the store not written.
     """
     tokenizer = resolve_tokenizer(recipe, base)
-    source = _source(recipe)
-    locations = _locations(recipe)
     root = store_root(recipe.data.store)
-    known = known_fingerprints or {}
-    stores = {name: store for name in locations if (store := find_store(known.get(name), tokenizer, root))}
-    missing = {name: places for name, places in locations.items() if name not in stores}
-    for name, fingerprint in _validated(source, missing, known).items():
-        stores[name] = build_store(_documents(source, missing[name]), fingerprint, tokenizer, root, progress)
-    train, validation = split(stores[TRAIN], {name: stores[name] for name in locations if name != TRAIN})
+    sets = DataSets.of(recipe, tokenizer, root)
+    stores = sets.stores(known_fingerprints or {}, processes, progress)
+    train, validation = split(stores.pop(TRAIN), stores)
     folder = _saved(tokenizer, local_root(root))
     plan = DataPlan(train, recipe.train.max_length, recipe.train.global_batch_size, recipe.run.seed)
     return Prepared(tokenizer, folder, train, validation, plan)
+
+
+def shard_job(recipe: Recipe, base: Path | None) -> ShardJob | None:
+    """The tokenising that `recipe` needs, for an array of tasks elsewhere: `prepare` then only joins what they have done.
+
+    None where the stores are there, or there is too little to share out.
+
+    Raises:
+        UserError: As `prepare`.
+    """
+    return DataSets.of(recipe, resolve_tokenizer(recipe, base), store_root(recipe.data.store)).shard_job()
 
 
 def estimated_tokens(recipe: Recipe, base: Path | None) -> int | None:
@@ -152,7 +162,7 @@ def estimated_tokens(recipe: Recipe, base: Path | None) -> int | None:
         RecipeError, PluginError, DataError, StorageError: The data or the tokenizer is not there.
     """
     is_bytes = resolve_tokenizer(recipe, base).is_bytes
-    size_bytes = _source(recipe).size_bytes(_locations(recipe)[TRAIN])
+    size_bytes = find_source(recipe).size_bytes(find_locations(recipe)[TRAIN])
     return size_bytes and int(size_bytes / (1 if is_bytes else BYTES_PER_TOKEN))
 
 
@@ -236,46 +246,3 @@ def _saved(tokenizer: TextTokenizer, root: Path) -> Path:
         with storage.committed_folder(folder) as unfinished:
             tokenizer.save(unfinished)
     return folder
-
-
-def _source(recipe: Recipe) -> DataSource:
-    found, options = plugins.load("data_sources", recipe.data.source, recipe.data.options, "data.source")
-    source: DataSource = found(options)
-    return source
-
-
-def _locations(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """The locations of the training data and of each validation set by name."""
-    if not recipe.data.train:
-        raise RecipeError("data.train", "null", "names no data", "data.train=FILE.jsonl, or data=sample")
-    validation = recipe.data.validation or {}
-    sets = validation if isinstance(validation, dict) else {"validation": validation}
-    if TRAIN in sets:
-        raise RecipeError("data.validation", "''", "a validation set needs a name", "data.validation={domain: FILE.jsonl}")
-    return {TRAIN: _several(recipe.data.train)} | {name: _several(places) for name, places in sets.items()}
-
-
-def _several(locations: Locations) -> tuple[str, ...]:
-    return (locations,) if isinstance(locations, str) else locations
-
-
-def _validated(source: DataSource, locations: Mapping[str, tuple[str, ...]], known: Mapping[str, str]) -> dict[str, str]:
-    """The fingerprint of each set, or all faults of all sets; one that is not the known one is a fault."""
-    fingerprints, faults = {}, dict[Fault, None]()
-    for name, places in locations.items():
-        try:
-            fingerprints[name] = source.fingerprint(places)
-        except UserError as error:
-            faults |= dict.fromkeys(error.faults)
-            continue
-        if fingerprints[name] != known.get(name, fingerprints[name]):
-            where = f"data.validation.{name}" if name else "data.train"
-            faults[Fault(where, ", ".join(places), "has changed since it was validated", "Give the same command again")] = None
-    if faults:
-        raise DataError.of(faults)
-    return fingerprints
-
-
-def _documents(source: DataSource, locations: tuple[str, ...]) -> Iterator[str]:
-    """The texts; the source is asked only if the store has to be built."""
-    yield from source.documents(locations)

@@ -14,3 +14,12 @@ class Progress(Protocol):
 
 def silent(stage: str, documents: int, size_bytes: int) -> None:
     """A `Progress` that nobody watches."""
+
+
+def onwards(progress: Progress, before: int, bytes_before: int) -> Progress:
+    """`progress` for work of which so many documents and bytes were done before."""
+
+    def tell(stage: str, documents: int, size_bytes: int) -> None:
+        progress(stage, before + documents, bytes_before + size_bytes)
+
+    return tell

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ FORMAT = 1
 DIGEST_BYTES = 16
 TEXTS_PER_BATCH = 512
 CHARACTERS_PER_BATCH = 8 << 20
+COPY_BYTES = 16 << 20
 REBUILD = "The same command builds it anew"
 FILES = ("tokens.bin", "offsets.bin", "sizes.bin", "digests.bin")
 
@@ -140,11 +142,11 @@ def find_store(fingerprint: str | None, tokenizer: TextTokenizer, root: str | Pa
     key = store_key(fingerprint, tokenizer)
     folder = local_root(root) / key
     remote = storage.join(str(root), key)
-    if _is_whole(folder):
+    if is_whole(folder):
         return TokenStore(folder)
     if storage.is_url(remote) and storage.exists(storage.join(remote, storage.MARKER)):
         storage.download(remote, folder)
-        return TokenStore(folder) if _is_whole(folder) else None
+        return TokenStore(folder) if is_whole(folder) else None
     return None
 
 
@@ -171,11 +173,20 @@ def build_store(
     folder = local_root(root) / key
     if find_store(fingerprint, tokenizer, root) is None:
         with storage.committed_folder(folder) as unfinished:
-            _write(unfinished, documents, fingerprint, tokenizer, progress)
-    remote = storage.join(str(root), key)
+            write_store(unfinished, documents, fingerprint, tokenizer, progress)
+    publish_store(folder, root)
+    return TokenStore(folder)
+
+
+def publish_store(folder: Path, root: str | Path) -> None:
+    """Brings a whole store to the URL of its root, if that is one and has not got it.
+
+    Raises:
+        StorageError: The URL cannot be reached.
+    """
+    remote = storage.join(str(root), folder.name)
     if storage.is_url(remote) and not storage.exists(storage.join(remote, storage.MARKER)):
         storage.publish_folder(folder, remote)
-    return TokenStore(folder)
 
 
 def local_root(root: str | Path) -> Path:
@@ -188,7 +199,7 @@ def store_key(fingerprint: str, tokenizer: TextTokenizer) -> str:
     return hashlib.sha256(f"{FORMAT} {fingerprint} {tokenizer.sha256}".encode()).hexdigest()[:32]
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether a store stands there, every hash right."""
     if not (folder / storage.MARKER).exists():
         return False
@@ -199,7 +210,12 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _write(folder: Path, documents: Iterable[str], fingerprint: str, tokenizer: TextTokenizer, progress: Progress) -> None:
+def write_store(folder: Path, documents: Iterable[str], fingerprint: str, tokenizer: TextTokenizer, progress: Progress) -> None:
+    """Writes the files of the store of `documents` into an empty folder.
+
+    Raises:
+        DataError: What `documents` raises, or a text that is none.
+    """
     dtype = np.min_scalar_type(tokenizer.vocabulary - 1)
     count = total_tokens = total_bytes = 0
     with ExitStack() as stack:
@@ -215,9 +231,34 @@ def _write(folder: Path, documents: Iterable[str], fingerprint: str, tokenizer: 
             digests.write(b"".join(map(text_digest, raw)))
             count, total_tokens, total_bytes = count + len(texts), int(ends[-1]), total_bytes + sum(map(len, raw))
             progress("tokenise", count, total_bytes)
-    counts = {"documents": count, "tokens": total_tokens, "text_bytes": total_bytes, "dtype": dtype.name}
+    counts = {"documents": count, "tokens": total_tokens, "text_bytes": total_bytes}
     inputs = {"format": FORMAT, "fingerprint": fingerprint, "tokenizer": tokenizer.sha256}
-    (folder / "header.json").write_text(json.dumps(inputs | counts, indent=1))
+    _write_header(folder, inputs | counts | {"dtype": dtype.name})
+
+
+def join_stores(parts: Sequence[TokenStore], folder: Path) -> None:
+    """Writes into an empty folder what `write_store` would have written of the parts' documents, one part after the other."""
+    for name in FILES:
+        if name != "offsets.bin":
+            _concatenate([part.folder / name for part in parts], folder / name)
+    totals = dict.fromkeys(("documents", "tokens", "text_bytes"), 0)
+    with (folder / "offsets.bin").open("wb") as offsets:
+        offsets.write(np.zeros(1, dtype=np.int64).tobytes())
+        for part in parts:
+            offsets.write((part.offsets[1:] + totals["tokens"]).tobytes())
+            totals = {name: total + part.header[name] for name, total in totals.items()}
+    _write_header(folder, parts[0].header | totals)
+
+
+def _concatenate(files: Sequence[Path], target: Path) -> None:
+    with target.open("wb") as joined:
+        for file in files:
+            with file.open("rb") as stream:
+                shutil.copyfileobj(stream, joined, COPY_BYTES)
+
+
+def _write_header(folder: Path, header: dict[str, Any]) -> None:
+    (folder / "header.json").write_text(json.dumps(header, indent=1))
 
 
 def text_digest(text: bytes) -> bytes:

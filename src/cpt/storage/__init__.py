@@ -18,15 +18,17 @@ from cpt.storage.files import (
     remove,
     sha256_file,
     size_bytes,
+    version,
     write_bytes,
 )
 from cpt.storage.leases import Lease, lease
-from cpt.storage.location import base_name, cache_folder, check_location, is_url, join, local_path
+from cpt.storage.location import absolute, base_name, cache_folder, check_location, is_url, join, local_path
 from cpt.storage.remote import reported
 
 __all__ = [
     "MARKER",
     "Lease",
+    "absolute",
     "base_name",
     "cache_folder",
     "check_location",
@@ -50,5 +52,6 @@ __all__ = [
     "sha256_file",
     "size_bytes",
     "verify_folder",
+    "version",
     "write_bytes",
 ]

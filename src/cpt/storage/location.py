@@ -37,6 +37,11 @@ def local_path(location: str) -> Path:
     return Path(location.removeprefix("file://")).expanduser()
 
 
+def absolute(location: str) -> str:
+    """`location` as a process with another working folder finds it."""
+    return location if is_url(location) else str(local_path(location).absolute())
+
+
 def join(location: str, *parts: str) -> str:
     """`location` with path components added."""
     return "/".join([location.rstrip("/") or "/", *parts]) if is_url(location) else str(local_path(location).joinpath(*parts))

@@ -1,0 +1,174 @@
+"""One shard task: tokenises its share of a data set's parts, each into a committed folder. `cpt.data.parts` plans and joins them.
+
+    CPT_MEMBER=3 python -m cpt.data.shard JOB --members 8 --processes 4
+
+is member 3 of 8, on four processes. JOB is a folder with `shards.json` and the tokenizer. The same argv again does only what is missing;
+whoever runs it, the bytes are the same. On stdout it says how far it is, a JSON object a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from cpt import plugins, storage
+from cpt.contracts import DataSource
+from cpt.data.processes import run_members
+from cpt.data.progress import Progress, onwards
+from cpt.data.store import TokenStore, is_whole, write_store
+from cpt.data.tokenizer import TextTokenizer
+from cpt.errors import EXIT_DONE, EXIT_PREEMPTED, EXIT_USER, UserError
+
+JOB_FILE = "shards.json"
+TELL_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a data set, and the folder that its tokens go to.
+
+    Args:
+        name: The folder's name below the root of the stores: `<key of the store>.parts/NNNNN-of-MMMMM`.
+        fingerprint: SHA-256 (hex) of the whole data set's content.
+        part: What `DataSource.part_documents` reads.
+    """
+
+    name: str
+    fingerprint: str
+    part: JsonValue
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """Shards for any number of processes of any machine that reaches the data and the root.
+
+    Args:
+        source: Name of the data source.
+        options: Its settings, as the recipe gives them.
+        tokenizer: Makes the ids.
+        root: Folder or URL that the shards' folders stand in.
+        shards: What is to do.
+    """
+
+    source: str
+    options: Mapping[str, object]
+    tokenizer: TextTokenizer
+    root: str
+    shards: Sequence[Shard]
+
+    def save(self, folder: Path) -> None:
+        """Writes the job for other processes."""
+        self.tokenizer.save(folder / "tokenizer")
+        ends = {"eos_id": self.tokenizer.eos_id, "bos_id": self.tokenizer.bos_id}
+        source = {"source": self.source, "options": self.options}
+        job = {**source, "tokenizer": ends, "root": self.root, "shards": [asdict(shard) for shard in self.shards]}
+        storage.write_bytes(str(folder / JOB_FILE), json.dumps(job).encode())
+
+    @classmethod
+    def open(cls, folder: Path) -> ShardJob:
+        """What `save` wrote."""
+        job = json.loads(storage.read_bytes(str(folder / JOB_FILE)))
+        tokenizer = TextTokenizer.open(folder / "tokenizer", **job["tokenizer"])
+        return cls(job["source"], job["options"], tokenizer, job["root"], [Shard(**shard) for shard in job["shards"]])
+
+    def run(self, member: int, members: int, progress: Progress) -> None:
+        """Tokenises every `members`-th shard from `member` on, unless it is there.
+
+        Raises:
+            UserError: The data cannot be read or has changed, or a shard not be written.
+        """
+        loaded, options = plugins.load("data_sources", self.source, self.options, "data.source")
+        source: DataSource = loaded(options)
+        documents = size_bytes = 0
+        for shard in self.shards[member::members]:
+            location = storage.join(self.root, shard.name)
+            if not _is_there(location):
+                header = self._write(source, shard, location, onwards(progress, documents, size_bytes))
+                documents, size_bytes = documents + header["documents"], size_bytes + header["text_bytes"]
+
+    def _write(self, source: DataSource, shard: Shard, location: str, progress: Progress) -> dict[str, Any]:
+        """Tokenises a shard and returns its header."""
+        with tempfile.TemporaryDirectory() as scratch:
+            target = Path(scratch, "shard") if storage.is_url(location) else storage.local_path(location)
+            with storage.committed_folder(target) as unfinished:
+                write_store(unfinished, source.part_documents(shard.part), shard.fingerprint, self.tokenizer, progress)
+            if storage.is_url(location):
+                storage.publish_folder(target, location)
+            return TokenStore(target).header
+
+
+def _is_there(location: str) -> bool:
+    if storage.is_url(location):
+        return storage.exists(storage.join(location, storage.MARKER))
+    return is_whole(storage.local_path(location))
+
+
+class Told:
+    """Progress as lines on stdout, of what was added since the last one."""
+
+    def __init__(self) -> None:
+        self._told_at = 0.0
+        self._at = self._told = (0, 0)
+
+    def __call__(self, stage: str, documents: int, size_bytes: int) -> None:  # noqa: ARG002  there is one stage
+        """Takes what is done so far."""
+        self._at = (documents, size_bytes)
+        if time.monotonic() - self._told_at > TELL_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tells what was not told yet."""
+        documents, size_bytes = (now - before for now, before in zip(self._at, self._told, strict=True))
+        print(json.dumps({"documents": documents, "size_bytes": size_bytes}), flush=True)
+        self._told, self._told_at = self._at, time.monotonic()
+
+
+def argv_of(folder: Path, members: int, processes: int) -> tuple[str, ...]:
+    """The command of a member of the job in `folder`; which one it is, `CPT_MEMBER` says."""
+    return (sys.executable, "-m", "cpt.data.shard", str(folder), "--members", str(members), "--processes", str(processes))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a member and returns its exit code."""
+    parser = argparse.ArgumentParser("cpt.data.shard", description="Tokenises a share of a data set.")
+    parser.add_argument("job", type=Path, help="folder of the job")
+    parser.add_argument("--members", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
+    asked = parser.parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: sys.exit(EXIT_PREEMPTED))
+    told = Told()
+    try:
+        _run(asked, told)
+    except UserError as error:
+        for fault in error.faults:
+            print(json.dumps({"fault": asdict(fault)}), flush=True)
+            print(f"error: {fault}", file=sys.stderr)
+        return EXIT_USER
+    finally:
+        told.flush()
+    return EXIT_DONE
+
+
+def _run(asked: argparse.Namespace, told: Told) -> None:
+    member = int(os.environ.get("CPT_MEMBER", "0"))
+    if asked.processes == 1:
+        ShardJob.open(asked.job).run(member, asked.members, told)
+        return
+    members = range(member, asked.members * asked.processes, asked.members)
+    run_members(argv_of(asked.job, asked.members * asked.processes, 1), members, told)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
