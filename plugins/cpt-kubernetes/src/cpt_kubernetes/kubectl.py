@@ -1,0 +1,103 @@
+"""The kubectl program: started by argv, its errors in its own words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cpt.errors import Fault, ResourceError
+
+PROGRAM = "kubectl"
+REQUEST_TIMEOUT_S, PROCESS_TIMEOUT_S = 30, 300
+_KLOG = re.compile(r"[EIW][0-9]{4} [0-9:.]+ +[0-9]+ ")
+"""How a line begins that kubectl's libraries log beside the error itself."""
+
+
+class KubectlError(ResourceError):
+    """kubectl refused, or is not there.
+
+    Args:
+        words: What it said.
+        printed: What it had printed on stdout before.
+    """
+
+    def __init__(self, words: str, printed: str = "") -> None:
+        self.words, self.printed = words, printed
+        super().__init__(Fault("launcher", "kubernetes", words))
+
+
+class Kubectl:
+    """kubectl, bound to a context and a namespace.
+
+    Args:
+        context: Null: the current one.
+        namespace: Null: the context's.
+    """
+
+    def __init__(self, context: str | None, namespace: str | None) -> None:
+        given = {"--context": context, "--namespace": namespace}
+        self._place = [f"{flag}={value}" for flag, value in given.items() if value]
+
+    def run(self, *argv: str, stdin: str = "") -> str:
+        """What `kubectl ARGV` prints on stdout.
+
+        Raises:
+            KubectlError: It failed.
+        """
+        command = self._command(f"--request-timeout={REQUEST_TIMEOUT_S}s", *argv)
+        try:
+            done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PROCESS_TIMEOUT_S, check=False)  # noqa: S603
+        except subprocess.TimeoutExpired:
+            raise KubectlError(f"kubectl did not answer within {PROCESS_TIMEOUT_S} s") from None
+        if done.returncode:
+            raise KubectlError(_words(done.stderr), done.stdout)
+        return done.stdout
+
+    def get(self, *argv: str) -> dict[str, Any]:
+        """The object or list that `kubectl get ARGV` finds; empty where it is not there."""
+        found: dict[str, Any] = json.loads(self.run("get", *argv, "--output=json", "--ignore-not-found") or "{}")
+        return found
+
+    def lines(self, *argv: str) -> Iterator[str]:
+        """What `kubectl ARGV` prints, line by line, as far as it comes."""
+        command = self._command(*argv)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace") as process:  # noqa: S603
+            assert process.stdout
+            yield from (line.rstrip("\r\n") for line in process.stdout)
+
+    def _command(self, *argv: str) -> list[str]:
+        program = shutil.which(PROGRAM)
+        if program is None:
+            raise KubectlError("kubectl is not on PATH")
+        return [program, *self._place, *argv]
+
+
+def has_current_context() -> bool:
+    """Whether kubectl is here and its configuration names a current context; read without starting it."""
+    return shutil.which(PROGRAM) is not None and any(map(_current_context, _configurations()))
+
+
+def _configurations() -> list[Path]:
+    listed = os.environ.get("KUBECONFIG")
+    return [Path(name) for name in listed.split(os.pathsep) if name] if listed else [Path.home() / ".kube/config"]
+
+
+def _current_context(path: Path) -> str:
+    try:
+        tree = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  (a safe loader)
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    return str(tree.get("current-context") or "") if isinstance(tree, dict) else ""
+
+
+def _words(stderr: str) -> str:
+    lines = [line.strip() for line in stderr.splitlines() if line.strip() and not _KLOG.match(line)]
+    return "; ".join(lines) or "kubectl failed without a word"

@@ -1,0 +1,146 @@
+"""The launcher `kubernetes`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import BaseModel
+
+from cpt.contracts import JobRef, JobState, JobStatus, Launcher, Task
+from cpt.errors import Fault, ResourceError
+from cpt_kubernetes.kubectl import Kubectl, KubectlError, has_current_context
+from cpt_kubernetes.manifest import write_manifest
+from cpt_kubernetes.options import KubernetesOptions
+from cpt_kubernetes.pytorch_job import CONTAINER, pytorch_job
+from cpt_kubernetes.status import JOB_LABEL, by_node, has_started, job_status
+
+FILE = "pytorchjob.yaml"
+RESOURCE = "pytorchjobs.kubeflow.org"
+INSTALL = "Kubeflow's training operator (v1) brings it"
+
+
+class KubernetesLauncher(Launcher):
+    """A task is a Kubeflow PyTorchJob, each member of an array one of its own; a job's id is the PyTorchJob's name.
+
+    kubectl talks to the cluster, with the credentials that it has. A job is created, never applied: the cluster ends its name with letters
+    of its own, so that a run which goes on is a new job beside the ended one.
+    """
+
+    Options: type[BaseModel] = KubernetesOptions
+
+    def __init__(self, options: BaseModel) -> None:
+        super().__init__(options)
+        assert isinstance(options, KubernetesOptions)
+        self._wanted = options
+        self._kubectl = Kubectl(options.context, options.namespace)
+
+    @classmethod
+    def is_offered_here(cls) -> bool:
+        """Whether kubectl is here with a current context."""
+        return has_current_context()
+
+    def check(self, task: Task) -> None:
+        """Asks the cluster, without creating anything, whether it would take `task`, and for each object that the options name.
+
+        Raises:
+            ResourceError: Every fault found, the cluster's in its own words.
+        """
+        faults = [*self._unfit(task), *self._refused(task), *self._missing()]
+        if faults:
+            raise ResourceError(*faults)
+
+    def render(self, task: Task) -> Mapping[str, str]:
+        """The one file, `pytorchjob.yaml`: a document a member, for `kubectl create -f`."""
+        return {FILE: write_manifest(pytorch_job(task, self._wanted, member) for member in range(task.members))}
+
+    def submit(self, task: Task) -> tuple[str, ...]:
+        """Creates every member's PyTorchJob, or none."""
+        text = self.render(task)[FILE]
+        task.folder.mkdir(parents=True, exist_ok=True)
+        (task.folder / FILE).write_text(text)
+        try:
+            return _names(self._kubectl.run("create", "--filename=-", "--output=name", stdin=text))
+        except KubectlError as error:
+            for name in _names(error.printed):
+                self._delete(name)
+            raise
+
+    def status(self, job: JobRef) -> JobStatus:
+        """Where the PyTorchJob stands; unknown once it is deleted."""
+        found = self._kubectl.get(f"{RESOURCE}/{job.id}")
+        if not found:
+            return JobStatus(JobState.UNKNOWN, f"the cluster has no PyTorchJob {job.id}")
+        return job_status(found, [pod for _, pod in self._pods(job)])
+
+    def cancel(self, job: JobRef) -> None:
+        """Deletes the PyTorchJob: its pods get SIGTERM and `grace_s` to commit, and it stays until they have ended."""
+        self._delete(job.id)
+
+    def logs(self, job: JobRef) -> Iterator[tuple[str, str]]:
+        """The log of each pod that has started: all processes of a node together, as `node 0`."""
+        for rank, pod in self._pods(job):
+            if has_started(pod):
+                lines = self._kubectl.lines("logs", f"pods/{pod['metadata']['name']}", f"--container={CONTAINER}")
+                yield from ((f"node {rank}", line) for line in lines)
+
+    def _pods(self, job: JobRef) -> list[tuple[int, dict[str, Any]]]:
+        return by_node(self._kubectl.get("pods", f"--selector={JOB_LABEL}={job.id}").get("items", []))
+
+    def _delete(self, name: str) -> None:
+        self._kubectl.run("delete", f"{RESOURCE}/{name}", "--ignore-not-found", "--cascade=foreground", "--wait=false")
+
+    def _unfit(self, task: Task) -> Iterator[Fault]:
+        """What this launcher cannot do, wherever the cluster is."""
+        if task.after:
+            yield Fault("launcher", "kubernetes", "a job cannot wait for others to end", "submit it when they have")
+        if task.parallel is not None and task.parallel < task.members and not self._wanted.queue:
+            cure = "launcher.options.queue=NAME, whose quota says how many run at once"
+            yield Fault("sweep.parallel", str(task.parallel), "without a Kueue queue all members start at once", cure)
+        for path in _unmounted(task.argv[1:], self._wanted.volumes.values()):
+            cure = "launcher.options.volumes.CLAIM=PATH, with a PersistentVolumeClaim that holds it, mounted where it is here"
+            yield Fault("launcher.options.volumes", path, "the pods need this path, and no volume holds it", cure)
+
+    def _refused(self, task: Task) -> Iterator[Fault]:
+        """What the cluster says to a trial of the first member: no access, operator, namespace, permission or quota, a bad field."""
+        text = write_manifest([pytorch_job(task, self._wanted, 0)])
+        try:
+            self._kubectl.run("create", "--filename=-", "--dry-run=server", "--output=name", stdin=text)
+        except KubectlError as error:
+            cure = INSTALL if "no matches for kind" in error.words else ""
+            yield Fault("launcher", "kubernetes", error.words, cure)
+
+    def _missing(self) -> Iterator[Fault]:
+        """Objects that the options name and that are not there; one that may not be read is trusted to be."""
+        wanted = self._wanted
+        named = {
+            "queue": ("localqueues.kueue.x-k8s.io", [wanted.queue]),
+            "priority_class": ("priorityclasses.scheduling.k8s.io", [wanted.priority_class]),
+            "service_account": ("serviceaccounts", [wanted.service_account]),
+            "pull_secrets": ("secrets", wanted.pull_secrets),
+            "env_from_secrets": ("secrets", wanted.env_from_secrets),
+            "volumes": ("persistentvolumeclaims", wanted.volumes),
+        }
+        for option, (resource, names) in named.items():
+            for name in filter(None, names):
+                if words := self._absence(f"{resource}/{name}"):
+                    yield Fault(f"launcher.options.{option}", name, words)
+
+    def _absence(self, named: str) -> str:
+        try:
+            self._kubectl.run("get", named, "--output=name")
+        except KubectlError as error:
+            return error.words if "(NotFound)" in error.words or "doesn't have a resource type" in error.words else ""
+        return ""
+
+
+def _names(printed: str) -> tuple[str, ...]:
+    """The names in what `--output=name` prints: `pytorchjob.kubeflow.org/NAME` a line."""
+    return tuple(line.partition("/")[2] for line in printed.split())
+
+
+def _unmounted(words: tuple[str, ...], mounts: Iterable[str]) -> list[str]:
+    """The absolute paths among `words` that lie under none of `mounts`."""
+    roots = [PurePosixPath(mount) for mount in mounts]
+    return [word for word in words if word.startswith("/") and not any(PurePosixPath(word).is_relative_to(root) for root in roots)]

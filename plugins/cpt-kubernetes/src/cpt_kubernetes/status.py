@@ -1,0 +1,79 @@
+"""What a PyTorchJob and its pods say about where a job stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from cpt.contracts import JobState, JobStatus
+from cpt.errors import EXIT_DONE, EXIT_PREEMPTED
+from cpt_kubernetes.pytorch_job import CONTAINER, QUEUE_LABEL
+
+JOB_LABEL, KIND_LABEL, INDEX_LABEL = (f"training.kubeflow.org/{part}" for part in ("job-name", "replica-type", "replica-index"))
+"""What the operator labels a job's pods with."""
+
+
+def job_status(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobStatus:
+    """The status of a PyTorchJob that exists.
+
+    Args:
+        job: As the cluster has it.
+        pods: Its pods, by node.
+    """
+    true = {condition["type"]: condition for condition in job.get("status", {}).get("conditions", []) if condition["status"] == "True"}
+    if condition := true.get("Succeeded"):
+        return JobStatus(JobState.COMPLETED, _said(condition), EXIT_DONE)
+    if condition := true.get("Failed"):
+        code = exit_code(pods)
+        return JobStatus(JobState.PREEMPTED if code == EXIT_PREEMPTED else JobState.FAILED, _said(condition), code)
+    if "deletionTimestamp" in job["metadata"]:
+        return JobStatus(JobState.RUNNING, "asked to end: its pods commit")
+    if "Suspended" in true or job["spec"].get("runPolicy", {}).get("suspend"):
+        queue = job["metadata"].get("labels", {}).get(QUEUE_LABEL)
+        return JobStatus(JobState.QUEUED, f"waits for the queue {queue}" if queue else "suspended")
+    waiting = "; ".join(dict.fromkeys(filter(None, map(_why_it_waits, pods))))
+    if condition := true.get("Running") or true.get("Restarting"):
+        return JobStatus(JobState.RUNNING, waiting or f"on {', '.join(_nodes(pods))}" if pods else _said(condition))
+    return JobStatus(JobState.QUEUED, waiting)
+
+
+def by_node(pods: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """Each pod with the rank of its node: the Master's is 0, that of Worker i is i + 1."""
+    return sorted(((_node_rank(pod), pod) for pod in pods), key=lambda ranked: ranked[0])
+
+
+def exit_code(pods: Sequence[dict[str, Any]]) -> int | None:
+    """Of the first node's argv that ended badly, the master's before the others'; None where no pod tells."""
+    codes = (state["terminated"]["exitCode"] for pod in pods for state in _states(pod) if "terminated" in state)
+    return next((code for code in codes if code), None)
+
+
+def has_started(pod: dict[str, Any]) -> bool:
+    """Whether the pod's container has run, so that it has a log."""
+    return any("running" in state or "terminated" in state for state in _states(pod))
+
+
+def _states(pod: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The container's state now, and the one before its last restart."""
+    for container in pod.get("status", {}).get("containerStatuses", []):
+        if container["name"] == CONTAINER:
+            yield from (container.get("state", {}), container.get("lastState", {}))
+
+
+def _why_it_waits(pod: dict[str, Any]) -> str:
+    unmet = [one for one in pod.get("status", {}).get("conditions", []) if one["type"] == "PodScheduled" and one["status"] == "False"]
+    waiting = [state["waiting"] for state in _states(pod) if "waiting" in state]
+    return next(filter(None, map(_said, [*unmet, *waiting])), "")
+
+
+def _said(condition: dict[str, Any]) -> str:
+    return " ".join(str(condition.get("message") or condition.get("reason") or "").split())
+
+
+def _nodes(pods: Sequence[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(pod["spec"].get("nodeName", "a node to be chosen") for pod in pods))
+
+
+def _node_rank(pod: dict[str, Any]) -> int:
+    labels = pod["metadata"].get("labels", {})
+    return 0 if labels.get(KIND_LABEL, "").lower() == "master" else 1 + int(labels.get(INDEX_LABEL, 0))
