@@ -20,13 +20,13 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from cpt.contracts import DataSource, Launcher, Logger
+from cpt.contracts import DataSource, Launcher, Logger, Sweeper
 from cpt.errors import Fault, PluginError
 
-Kind = Literal["data_sources", "launchers", "loggers", "recipes"]
+Kind = Literal["data_sources", "launchers", "loggers", "sweepers", "recipes"]
 
-CONTRACTS: dict[str, type] = {"data_sources": DataSource, "launchers": Launcher, "loggers": Logger}
-OPTION_KEYS = {"data_sources": "data.options", "launchers": "launcher.options", "loggers": "logger.{name}"}
+CONTRACTS: dict[str, type] = {"data_sources": DataSource, "launchers": Launcher, "loggers": Logger, "sweepers": Sweeper}
+OPTION_KEYS = {"data_sources": "data.options", "launchers": "launcher.options", "loggers": "logger.{name}", "sweepers": "sweeper.options"}
 OFFERED_BY = {
     ("launchers", "slurm"): "cpt-slurm",
     ("launchers", "kubernetes"): "cpt-kubernetes",
@@ -55,7 +55,7 @@ def load(kind: Kind, name: str, options: Mapping[str, object], where: str) -> tu
     """The class behind a name, and its options validated.
 
     Args:
-        kind: `data_sources`, `launchers` or `loggers`.
+        kind: Any kind but `recipes`.
         name: The plugin's name.
         options: The recipe's settings for it; plain JSON values.
         where: The key that holds the name.
@@ -64,7 +64,17 @@ def load(kind: Kind, name: str, options: Mapping[str, object], where: str) -> tu
         A subclass of the kind's contract, and an instance of its `Options`.
 
     Raises:
-        PluginError: Not installed, installed twice, broken, not what its kind asks for, or options that it refuses (every fault).
+        PluginError: See `load_class`; or options that it refuses (every fault).
+    """
+    plugin = load_class(kind, name, where)
+    return plugin, validate_options(plugin.Options, options, OPTION_KEYS[kind].format(name=name))
+
+
+def load_class(kind: Kind, name: str, where: str) -> type[Any]:
+    """The class behind a name.
+
+    Raises:
+        PluginError: Not installed, installed twice, broken, or not what its kind asks for.
     """
     point = _find(kind, name, where)
     plugin = _import(point, where)
@@ -73,7 +83,7 @@ def load(kind: Kind, name: str, options: Mapping[str, object], where: str) -> tu
     schema = getattr(plugin, "Options", None)
     if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
         raise PluginError(Fault(where, name, f"{_origin(point)} has Options that are no pydantic model", "tell its author"))
-    return plugin, validate_options(schema, options, OPTION_KEYS[kind].format(name=name))
+    return plugin
 
 
 def validate_options(schema: type[BaseModel], options: Mapping[str, object], where: str) -> BaseModel:
