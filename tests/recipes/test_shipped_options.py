@@ -17,6 +17,7 @@ from cpt.recipe.schema import Recipe
 CONF = Library.open().shelves[0].root
 COMPANIONS = {
     "data=jsonl": ["data.train=text.jsonl"],
+    **{f"experiment={goal}": ["data.train=text.jsonl"] for goal in ("one_card", "one_node", "many_nodes")},
     "tokenizer=file": ["tokenizer.path=tokenizer.json"],
     "model=auto": ["model.init=folder"],
     "train=nova": ["model=nova_lite"],
@@ -129,7 +130,7 @@ def test_nova_2_lite_holds_the_values_of_its_own_recipe() -> None:
     assert recipe.optim.betas == (0.9, 0.95)
 
 
-@pytest.mark.parametrize("nodes", [2, 4, 6, 8, 12, 16, 24, 32])
+@pytest.mark.parametrize("nodes", [1, 2, 4, 6, 8, 12, 16, 24, 32])
 def test_a_p5_cluster_states_its_hardware(nodes: int) -> None:
     cluster = composed(f"cluster=p5x{nodes}").cluster
     assert (cluster.nodes, cluster.gpus_per_node, cluster.instance_type) == (nodes, 8, "ml.p5.48xlarge")

@@ -61,8 +61,8 @@ class Plan:
         about = "" if self.exact else "about "
         layout, cluster = self.layout, recipe.cluster
         where = (
-            f"{cluster.nodes} nodes of {cluster.gpus_per_node} {cluster.gpu}"
-            if cluster.instance_type
+            f"{_count(cluster.nodes, 'node', 'nodes')} of {cluster.gpus_per_node} {cluster.gpu}"
+            if cluster.gpu
             else f"{_count(layout.world_size, 'process', 'processes')} here"
         )
         mesh = f"mesh dp_replicate {layout.dp_replicate} x dp_shard {layout.dp_shard}"
