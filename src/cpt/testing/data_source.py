@@ -19,6 +19,7 @@ TEXTS = ("A first document.", 'Two lines,\nand "quotes".', "naïve · 日本語 
 class DataSourceContract(PluginContract):
     """Give `plugin` and `write`; where the content is not yours to write, `locations` and `missing` instead."""
 
+    contract = DataSource
     missing: ClassVar[str | None] = "nowhere-to-be-found"
     """A location that is not there; None where every location is one."""
 
@@ -39,9 +40,6 @@ class DataSourceContract(PluginContract):
         """A new instance."""
         return self.plugin(self.make_options())  # type: ignore[no-any-return]
 
-    def test_it_is_a_data_source(self) -> None:
-        assert issubclass(self.plugin, DataSource)
-
     def test_a_fingerprint_is_a_sha256_in_hex(self, locations: Sequence[str]) -> None:
         assert re.fullmatch(r"[0-9a-f]{64}", self.make().fingerprint(locations))
 
@@ -57,7 +55,7 @@ class DataSourceContract(PluginContract):
         assert self._fingerprint(tmp_path, TEXTS) != self._fingerprint(tmp_path, changed)
 
     def test_another_border_between_documents_changes_the_fingerprint(self, tmp_path: Path) -> None:
-        assert self._fingerprint(tmp_path, ["one two", "three"]) != self._fingerprint(tmp_path, ["one", " twothree"])
+        assert self._fingerprint(tmp_path, ["ab", "cd"]) != self._fingerprint(tmp_path, ["abc", "d"])
 
     def test_documents_are_texts(self, locations: Sequence[str]) -> None:
         documents = list(self.make().documents(locations))
@@ -71,13 +69,14 @@ class DataSourceContract(PluginContract):
         source = self.make()
         assert list(source.documents(locations)) == list(source.documents(locations)) == list(self.make().documents(locations))
 
-    def test_only_the_content_decides_the_order(self, tmp_path: Path) -> None:
-        """Neither where it lies nor the order in which it is named."""
-        parts = [TEXTS[:1], TEXTS[1:3], TEXTS[3:]]
-        here = [location for number, part in enumerate(parts) for location in self.write(tmp_path / f"a{number}", part)]
-        there = [location for number, part in enumerate(parts) for location in self.write(tmp_path / f"z{9 - number}", part)]
-        assert list(self.make().documents(here)) == list(self.make().documents(there[::-1]))
-        assert self.make().fingerprint(here) == self.make().fingerprint(there[::-1])
+    def test_the_order_of_locations_decides_nothing(self, tmp_path: Path) -> None:
+        locations = self._scattered(tmp_path)
+        assert list(self.make().documents(locations)) == list(self.make().documents(locations[::-1]))
+        assert self.make().fingerprint(locations) == self.make().fingerprint(locations[::-1])
+
+    def test_where_documents_lie_decides_no_order(self, tmp_path: Path) -> None:
+        here, there = self._scattered(tmp_path / "a"), self._scattered(tmp_path / "z", backwards=True)
+        assert list(self.make().documents(here)) == list(self.make().documents(there))
 
     def test_a_size_is_known_in_bytes_or_not_at_all(self, locations: Sequence[str]) -> None:
         size_bytes = self.make().size_bytes(locations)
@@ -92,6 +91,10 @@ class DataSourceContract(PluginContract):
         assert [location for location in missing if location not in str(error.value)] == []
         assert all(fault.rule for fault in error.value.faults)
 
+    def _scattered(self, folder: Path, backwards: bool = False) -> list[str]:
+        """Locations of `TEXTS` in several folders, whose names are in their order or against it."""
+        parts = enumerate([TEXTS[:1], TEXTS[1:3], TEXTS[3:]])
+        return [location for number, part in parts for location in self.write(folder / str(9 - number if backwards else number), part)]
+
     def _fingerprint(self, folder: Path, texts: Sequence[str]) -> str:
-        folder.mkdir(parents=True, exist_ok=True)
         return self.make().fingerprint(self.write(folder, texts))

@@ -17,16 +17,13 @@ HOSTILE = f"{MARK} ' \" \\ # {{{{x}}}} ${{HOME}} `: > ran` $(: > ran)\n: > ran\n
 STUBS = "command_not_found_handle() { return 0; }\n"
 
 
-def scripts_that_run_it(files: Mapping[str, str], folder: Path) -> list[str]:
-    """Names of the shell scripts among `files` that run a part of `HOSTILE`: each is run in `folder`, where every program does nothing."""
-    found = []
-    for number, (name, text) in enumerate(files.items()):
-        if text.startswith("#!") and "sh" in text.partition("\n")[0]:
-            place = folder / f"script-{number}"
-            place.mkdir(parents=True)
-            _run_without_programs(text, place)
-            found += [name] if (place / "ran").exists() else []
-    return found
+def scripts_that_break(files: Mapping[str, str], folder: Path) -> list[str]:
+    """Names of the shell scripts among `files` that no shell can read, or that run a part of `HOSTILE`.
+
+    Each is run under `folder`, where every program that it calls by name does nothing.
+    """
+    scripts = [(name, text) for name, text in files.items() if text.startswith("#!") and "sh" in text.partition("\n")[0]]
+    return [name for number, (name, text) in enumerate(scripts) if not _is_safe(text, folder / f"script-{number}")]
 
 
 def documents_that_break(files: Mapping[str, str]) -> list[str]:
@@ -67,12 +64,18 @@ def _leaves(tree: object) -> Iterator[str]:
         yield tree
 
 
-def _run_without_programs(text: str, place: Path) -> None:
-    """Runs a script with bash, every program that it names by name replaced by nothing."""
+def _is_safe(script: str, place: Path) -> bool:
+    (place / "bin").mkdir(parents=True)
     (place / "stubs").write_text(STUBS)
-    (place / "script").write_text(text)
-    (place / "bin").mkdir()
+    (place / "script").write_text(script)
+    env = {"BASH_ENV": "stubs", "PATH": "bin", "HOME": str(place)}
+    if _bash(place, env, "-n", "script"):
+        return False
+    _bash(place, env, "script")
+    return not (place / "ran").exists()
+
+
+def _bash(place: Path, env: Mapping[str, str], *words: str) -> int:
     bash = shutil.which("bash")
-    assert bash, "the suite runs rendered scripts with bash"
-    env = {"BASH_ENV": str(place / "stubs"), "PATH": str(place / "bin"), "HOME": str(place)}
-    subprocess.run([bash, "script"], cwd=place, env=env, capture_output=True, timeout=60, check=False)  # noqa: S603
+    assert bash, "the suite reads rendered scripts with bash"
+    return subprocess.run([bash, *words], cwd=place, env=env, capture_output=True, timeout=60, check=False).returncode  # noqa: S603

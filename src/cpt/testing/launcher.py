@@ -15,11 +15,11 @@ from pydantic import BaseModel, ValidationError
 
 from cpt.contracts import JobRef, JobState, JobStatus, Launcher, LauncherOptions, Task
 from cpt.errors import UserError
-from cpt.testing.hostile import HOSTILE, documents_that_break, scripts_that_run_it
+from cpt.testing.hostile import HOSTILE, documents_that_break, scripts_that_break
 from cpt.testing.plugin import PluginContract
 
 SAYS = (
-    "import json, os, sys; names = ('SAID', 'NODE_RANK', 'MASTER_ADDR', 'MASTER_PORT', 'CPT_MEMBER'); "
+    'import json, os, sys; names = "SAID NODE_RANK MASTER_ADDR MASTER_PORT CPT_MEMBER".split(); '
     "print(json.dumps([sys.argv[1:], {name: os.environ.get(name) for name in names}]), flush=True)"
 )
 WAITS = "import time; print('waiting', flush=True); time.sleep(600)"
@@ -29,6 +29,7 @@ POLL_S = 0.2
 class LauncherContract(PluginContract):
     """Give `plugin`; `task` where the suite's does not fit, and `submits` where this machine really takes jobs."""
 
+    contract = Launcher
     submits: ClassVar[bool] = False
     """Whether jobs can be submitted here: then real ones are, watched and cancelled."""
     nodes: ClassVar[int] = 1
@@ -57,8 +58,7 @@ class LauncherContract(PluginContract):
         """A new instance, as another process would make it."""
         return self.plugin(self.make_options(**options))  # type: ignore[no-any-return]
 
-    def test_it_is_a_launcher_with_a_launchers_options(self) -> None:
-        assert issubclass(self.plugin, Launcher)
+    def test_its_options_begin_as_every_launchers(self) -> None:
         assert issubclass(self.plugin.Options, LauncherOptions)
 
     def test_whether_it_is_offered_here_is_found_in_no_time(self) -> None:
@@ -164,7 +164,7 @@ class LauncherContract(PluginContract):
             files = launcher.render(task)
         except UserError:  # refusing is safe too
             return
-        assert scripts_that_run_it(files, folder) == []
+        assert scripts_that_break(files, folder) == []
         assert documents_that_break(files) == []
 
     def _submitted(self, task: Task) -> JobRef:

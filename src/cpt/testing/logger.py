@@ -28,7 +28,9 @@ PROCESS_S = 120
 
 
 class LoggerContract(PluginContract):
-    """Give `plugin` and `rows`. What is logged at one step is held against what `rows` reads back."""
+    """Give `plugin` and `rows`: what is logged is held against what `rows` reads back."""
+
+    contract = Logger
 
     def rows(self, folder: Path, run_name: str) -> Sequence[tuple[int, str, float]]:
         """Every value that a reader of the run's log finds: step, name, value."""
@@ -45,12 +47,10 @@ class LoggerContract(PluginContract):
         """A new instance."""
         return self.plugin(self.make_options(), folder, run_name)  # type: ignore[no-any-return]
 
-    def test_it_is_a_logger(self) -> None:
-        assert issubclass(self.plugin, Logger)
-
     def test_what_is_logged_is_read_back(self, folder: Path) -> None:
-        _log(self.make(folder), 0, {1: 2.5, 2: 2.25})
-        assert self._loss(folder) == {1: 2.5, 2: 2.25}
+        losses = {step: 4 - step / 256 for step in range(1, 301)}
+        _log(self.make(folder), 0, losses)
+        assert self._loss(folder) == losses
 
     def test_every_name_of_a_row_is_kept(self, folder: Path) -> None:
         row = {"train/loss": 2.5, "train/lr": 0.0625, "validation/held_out/loss": 3.0}
@@ -89,7 +89,7 @@ class LoggerContract(PluginContract):
 
     def test_several_runs_log_at_once(self, tmp_path: Path) -> None:
         """Members of a sweep: processes of their own, names with a slash."""
-        members = {f"sweep/optim.lr={lr}": {1: lr, 2: 2 * lr} for lr in (0.5, 0.25, 0.125)}
+        members = {f"sweep/optim.lr={lr}": {1: lr, 2: 2 * lr} for lr in (0.5, 0.25)}
         folders = {name: tmp_path / name for name in members}
         for folder in folders.values():
             folder.mkdir(parents=True)
@@ -112,7 +112,7 @@ class LoggerContract(PluginContract):
     def _process(self, folder: Path, run_name: str, losses: Mapping[int, float], killed: bool = False) -> BaseProcess:
         """A started process that logs `losses` as a new run."""
         arguments = (self.plugin, self.make_options(), folder, run_name, losses, killed)
-        process = multiprocessing.get_context("spawn").Process(target=_log_alone, args=arguments)
+        process = multiprocessing.get_context("forkserver").Process(target=_log_alone, args=arguments)
         process.start()
         return process
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 import pytest
@@ -25,6 +26,8 @@ print(json.dumps([name for name in sys.argv[3:] if name in sys.modules]))
 class PluginContract:
     """Base of the suites: the class under test, and options for it."""
 
+    contract: ClassVar[type]
+    """The class of `cpt.contracts` that it must be of."""
     plugin: ClassVar[type[Any]]
     """The class under test."""
     options: ClassVar[Mapping[str, object]] = {}
@@ -34,12 +37,12 @@ class PluginContract:
         """`options` and `more`, validated as a recipe's are."""
         return validate_options(self.plugin.Options, {**self.options, **more}, "options")
 
+    def test_it_is_of_its_contracts_class(self) -> None:
+        assert issubclass(self.plugin, self.contract)
+
     def test_importing_its_module_imports_no_torch(self) -> None:
         """A login node lists, checks and submits without it."""
-        argv = [sys.executable, "-c", IMPORT, self.plugin.__module__, json.dumps(sys.path), *HEAVY]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603  (an argv of this suite)
-        assert done.returncode == 0, done.stderr
-        assert json.loads(done.stdout.splitlines()[-1]) == []
+        assert _heavy_imports(self.plugin.__module__) == []
 
     def test_its_options_are_frozen(self) -> None:
         options = self.make_options()
@@ -60,3 +63,12 @@ class PluginContract:
         options = self.make_options()
         saved = options.model_dump_json(warnings=False)
         assert self.plugin.Options.model_validate_json(saved) == options
+
+
+@cache
+def _heavy_imports(module: str) -> list[str]:
+    """What of `HEAVY` a new process holds once it has imported `module`."""
+    argv = [sys.executable, "-c", IMPORT, module, json.dumps(sys.path), *HEAVY]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603  (an argv of this suite)
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout.splitlines()[-1]))

@@ -1,0 +1,112 @@
+"""A logger that keeps its contract, and some that do not: each with one defect, and the test that must catch it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cpt.contracts import Logger
+from cpt.testing import LoggerContract
+
+Row = tuple[int, str, float]
+
+
+class Good(Logger):
+    """A JSON list a run, written at the end."""
+
+    caught_by = ""
+
+    def start(self, recipe: Mapping[str, object], step: int) -> None:
+        self.rows = self.kept(read(self.file()), step)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.rows += [(step, name, value) for name, value in values.items()]
+
+    def text(self, step: int, name: str, text: str) -> None:
+        pass
+
+    def close(self) -> None:
+        self.file().write_text(json.dumps(self.rows))
+
+    def kept(self, rows: list[Row], step: int) -> list[Row]:
+        return [row for row in rows if row[0] <= step]
+
+    def file(self) -> Path:
+        return self.folder / "rows.json"
+
+
+def read(file: Path) -> list[Row]:
+    return [tuple(row) for row in json.loads(file.read_text())] if file.exists() else []
+
+
+class LastHundred(Good):
+    caught_by = "test_what_is_logged_is_read_back"
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        Good.metrics(self, step, values)
+        self.rows = self.rows[-100:]
+
+
+class ShortNames(Good):
+    caught_by = "test_every_name_of_a_row_is_kept"
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        Good.metrics(self, step, {"/".join(name.split("/")[:2]): value for name, value in values.items()})
+
+
+class NoFigures(Good):
+    caught_by = "test_texts_and_figures_are_taken"
+
+    def figure(self, step: int, name: str, figure: Mapping[str, object]) -> None:
+        raise NotImplementedError
+
+
+class FiniteOnly(Good):
+    caught_by = "test_a_loss_that_is_no_number_stops_nothing"
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        json.dumps(values, allow_nan=False)
+        Good.metrics(self, step, values)
+
+
+class Appender(Good):
+    caught_by = "test_a_run_that_goes_on_has_each_step_once"
+
+    def kept(self, rows: list[Row], step: int) -> list[Row]:
+        return rows
+
+
+class LockedForever(Good):
+    caught_by = "test_a_run_that_was_killed_goes_on"
+
+    def start(self, recipe: Mapping[str, object], step: int) -> None:
+        Good.start(self, recipe, step)
+        (self.folder / "lock").touch(exist_ok=False)
+
+    def close(self) -> None:
+        Good.close(self)
+        (self.folder / "lock").unlink(missing_ok=True)
+
+
+class NameAsFile(Good):
+    caught_by = "test_several_runs_log_at_once"
+
+    def start(self, recipe: Mapping[str, object], step: int) -> None:
+        Good.start(self, recipe, step)
+        (self.folder / f"{self.run_name}.txt").touch()
+
+
+class ClosesOnce(Good):
+    caught_by = "test_closing_twice_does_nothing"
+
+    def close(self) -> None:
+        Good.close(self)
+        del self.rows
+
+
+class Suite(LoggerContract):
+    plugin = Good
+
+    def rows(self, folder: Path, run_name: str) -> Sequence[Row]:
+        return read(folder / "rows.json")
