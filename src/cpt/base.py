@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,6 +21,8 @@ from cpt.rundir import CHECKPOINTS, FINAL, MANIFEST, RunDirectory
 WHERE = "model.init"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 WEIGHT_FILES = ("*.safetensors", "*.json")
+ESCROW = "s3://customer-escrow"
+"""Where Amazon keeps the weights that its engine trains; only its engine reads them."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,9 @@ def open_model(location: str, checkpoint: str | None = None) -> Base:
         CheckpointError: There is none, or it is damaged.
     """
     storage.check_location(location, WHERE)
+    if location.startswith(ESCROW):
+        rule = "holds weights of Amazon's, which nobody but its own engine can read"
+        raise CheckpointError(WHERE, location, rule, "Use launcher=hyperpod to train on from them")
     if _is_hub_name(location):
         return _folder_model(location, _from_hub(location))
     if location.endswith(".json"):
@@ -87,6 +93,37 @@ def open_model(location: str, checkpoint: str | None = None) -> Base:
     if (folder / storage.MARKER).exists():
         storage.verify_folder(folder)
     return _folder_model(location, folder, parent=_run_of(location))
+
+
+def with_amazons_start(recipe: Recipe) -> Recipe:
+    """`recipe` with the checkpoint that `model.init` leads to: an earlier job of Amazon's engine, by its run or by its manifest.json.
+
+    Whatever else stands there (null, a checkpoint's own URI, what Amazon's engine cannot start from) stays as it is.
+
+    Raises:
+        CheckpointError: The job has not ended, or it was no job of that engine, or one that trained another of Amazon's models.
+    """
+    init = recipe.model.init
+    if recipe.model.type is None or init in (None, "random", "base") or init.startswith(ESCROW) or _is_hub_name(init):
+        return recipe
+    manifest = init if init.endswith(".json") else storage.join(init, MANIFEST)
+    if manifest != init and not storage.exists(manifest):
+        return recipe
+    checkpoint = _amazon_checkpoint(manifest)
+    if faults := list(_other_engine_or_model(recipe, manifest.rpartition("/")[0], checkpoint)):
+        raise CheckpointError.of(faults)
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"init": checkpoint})})
+
+
+def _other_engine_or_model(recipe: Recipe, folder: str, checkpoint: str) -> Iterator[Fault]:
+    """Why a recipe cannot start from what was trained in `folder`; Amazon's own manifest does not tell the model."""
+    trained = RunDirectory.at(folder).recipe().get("model", {})
+    if not checkpoint.startswith("s3://") or checkpoint.startswith(f"{folder}/"):
+        rule = "was trained here, and Amazon's engine starts from its own checkpoints"
+        yield Fault(WHERE, str(recipe.model.init), rule, "Use model.init=null for Amazon's base")
+    elif trained and trained["type"] != recipe.model.type:
+        rule = f"trained {trained['type']}, and {recipe.model.type} starts from a checkpoint of its own"
+        yield Fault(WHERE, str(recipe.model.init), rule, f"Use model={trained['name']}")
 
 
 def _run_model(location: str, checkpoint: str | None) -> Base:
@@ -156,7 +193,7 @@ def _amazon_checkpoint(location: str) -> str:
         checkpoint = json.loads(storage.read_bytes(location, limit=2**20))["checkpoint_s3_bucket"]
     except (ValueError, KeyError, TypeError):
         checkpoint = None
-    if not isinstance(checkpoint, str) or checkpoint.endswith(".json"):
+    if not isinstance(checkpoint, str) or not checkpoint.strip() or checkpoint.endswith(".json"):
         raise CheckpointError(
             WHERE, location, "must be a manifest whose `checkpoint_s3_bucket` names a folder", "The job may not have ended"
         )

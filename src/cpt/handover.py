@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cpt import storage
+from cpt.base import with_amazons_start
 from cpt.console import say
 from cpt.contracts import JobRef, LauncherOptions, Task
 from cpt.data.prepare import store_root
@@ -42,8 +43,14 @@ class Delivery:
     recipe_yaml: str
 
 
-def hand_over(delivery: Delivery, chosen: Chosen) -> Submitted | None:
+def hand_over(delivery: Delivery, chosen: Chosen, env: Mapping[str, str] | None = None, wait_s: float = 0.0) -> Submitted | None:
     """Submits a run and records its job; None where it is finished already. A job that still waits or runs is left as it is.
+
+    Args:
+        delivery: The run.
+        chosen: The launcher.
+        env: Environment variables to add; no secrets.
+        wait_s: Seconds to wait for an earlier writer of the run to end.
 
     Raises:
         RecipeError, StorageError: See `cpt.submit.submit`.
@@ -53,9 +60,9 @@ def hand_over(delivery: Delivery, chosen: Chosen) -> Submitted | None:
     if (earlier := Submitted.read(run)) and _goes_on(earlier, chosen):
         say(f"submitted already: {earlier.launcher} {earlier.id}")
         return earlier
-    if not write_order(delivery):
+    if not write_order(delivery, wait_s):
         return None
-    return _submit([run], run_task(delivery), chosen)[0]
+    return _submit([run], replace(run_task(delivery), env=env or {}), chosen)[0]
 
 
 def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Path, parallel: int | None) -> list[Submitted]:
@@ -70,24 +77,28 @@ def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Pa
     Raises:
         ResourceError: The launcher refuses them.
     """
+    return _submit([delivery.run for delivery in deliveries], members_task(deliveries, folder, parallel), chosen)
+
+
+def members_task(deliveries: Sequence[Delivery], folder: Path, parallel: int | None) -> Task:
+    """The array of `hand_over_members`; lists the members in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = folder / MEMBERS
     listed.write_text(json.dumps([delivery.run.uri() for delivery in deliveries]))
     argv = (sys.executable, "-m", "cpt.node", "--members", str(listed))
     first = deliveries[0]
     task = _task(first.submission.recipe, queue_name(first.run.name.partition("/")[0]), argv, folder)
-    task = replace(task, members=len(deliveries), parallel=parallel)
-    return _submit([delivery.run for delivery in deliveries], task, chosen)
+    return replace(task, members=len(deliveries), parallel=parallel)
 
 
-def write_order(delivery: Delivery) -> bool:
+def write_order(delivery: Delivery, wait_s: float = 0.0) -> bool:
     """Writes the records of a run that is to be done elsewhere, status `queued`, and its order; false where it is finished already.
 
     Raises:
         RecipeError, StorageError: See `cpt.submit.submit`.
     """
     run, submission = delivery.run, delivery.submission
-    with run.lease():
+    with run.lease(wait_s):
         manifest = manifest_to_go_on_with(run, submission)
         if manifest is not None and finished(manifest, submission.plan):
             say(f"finished already: {manifest['steps']} steps; a larger train.max_steps or train.max_epochs goes on")
@@ -140,8 +151,13 @@ def recipe_run(recipe: Recipe) -> RunDirectory:
 
 
 def recipe_task(recipe: Recipe, run: RunDirectory) -> Task:
-    """What a launcher whose engine is another one is asked for: the recipe."""
-    return replace(_task(recipe, queue_name(run.name), (), run.job_folder), recipe=recipe.model_dump(mode="json"))
+    """What a launcher whose engine is another one is asked for: the recipe, its start resolved.
+
+    Raises:
+        CheckpointError: `model.init` names a job that left no checkpoint for it.
+    """
+    task = _task(recipe, queue_name(run.name), (), run.job_folder)
+    return replace(task, recipe=with_amazons_start(recipe).model_dump(mode="json"))
 
 
 def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen) -> tuple[RunDirectory, Submitted]:

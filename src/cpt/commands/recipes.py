@@ -29,6 +29,7 @@ def import_recipe(arguments: argparse.Namespace) -> None:
 
 
 def export_recipe(arguments: argparse.Namespace) -> None:
+    from cpt.base import with_amazons_start
     from cpt.recipe import amazon
 
-    write(arguments.to, amazon.render(amazon.to_amazon(composed(arguments).recipe)))
+    write(arguments.to, amazon.render(amazon.to_amazon(with_amazons_start(composed(arguments).recipe))))

@@ -142,7 +142,7 @@ def _path_faults(recipe: Recipe) -> Iterator[Fault]:
     init = recipe.model.init
     if init is not None and (not init.startswith("s3://") or init.endswith(".json")):
         rule = "Amazon starts from its own base or from a checkpoint of an earlier job of its own"
-        yield Fault("model.init", init, rule, "Use model.init=null, or the s3:// URI that the job's manifest.json names")
+        yield Fault("model.init", init, rule, "Use model.init=null, or that job's run or manifest.json")
 
 
 def _cluster_faults(recipe: Recipe) -> Iterator[Fault]:
