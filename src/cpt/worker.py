@@ -48,6 +48,10 @@ def _verb(name: str) -> Callable[[Job], Any]:
         from cpt.training.run import train
 
         return train
+    if name == "measure":
+        from cpt.training.speed import measure
+
+        return measure
     from cpt.evaluation import verbs
 
     return {"evaluate": verbs.evaluate, "generate": verbs.generate, "export": verbs.export}[name]

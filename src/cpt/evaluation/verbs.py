@@ -66,6 +66,7 @@ def generate(job: Job) -> str:
 def export(job: Job) -> str:
     """Writes the weights as a Hugging Face folder; the tokenizer is the caller's to add."""
     decoder, _ = _load(job.weights)
+    assert job.weights is not None
     folder = Path(job.options["folder"])
     special = {"bos_id": job.options["bos_id"], "eos_id": job.options["eos_id"]}
     with storage.reported(str(folder)):
@@ -73,10 +74,11 @@ def export(job: Job) -> str:
     return str(folder)
 
 
-def _load(weights: Weights) -> tuple[Decoder, torch.device]:
+def _load(weights: Weights | None) -> tuple[Decoder, torch.device]:
     """The whole model in fp32 on the best device here, without dropout."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    decoder = Decoder(weights.architecture)
+    assert weights is not None
     assert weights.folder is not None
+    decoder = Decoder(weights.architecture)
     (checkpoint if weights.kind == "checkpoint" else hf).load(weights.folder, decoder)
     return decoder.to(device).eval(), device
