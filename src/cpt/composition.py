@@ -1,4 +1,6 @@
-"""The door: what a person types becomes one frozen, checked `Recipe`. The only file that knows Hydra.
+"""The door: what a person types becomes one frozen, checked `Recipe`, or the axes of a sweep of them.
+
+With `cpt.overrides`, which reads its grammar, the only file that knows Hydra.
 
 Hydra composes the groups (Compose API, its own override grammar); after that there is a plain tree. Nothing is ever instantiated. All
 faults of a command come at once, so overrides are judged here before Hydra, which stops at the first, sees them.
@@ -10,44 +12,36 @@ sets go, as a person who names a file expects. A `data=` or `data.source=` of th
 from __future__ import annotations
 
 import copy
-import itertools
+import json
 import os
-import re
-import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType, Quote, QuotedString, ValueType
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 from yaml import YAMLError
 
+from cpt.contracts import Choices, Interval
 from cpt.errors import Fault, RecipeError
-from cpt.recipe import grid
+from cpt.overrides import axis, parse, refused, sweep_fault
 from cpt.recipe.build import build
 from cpt.recipe.changes import Change, apply, keys_given, merged
 from cpt.recipe.file import RecipeFile
 from cpt.recipe.gate import check_tree, write_yaml
 from cpt.recipe.interpolation import from_environment, resolve
 from cpt.recipe.library import Library
-from cpt.recipe.schema import Recipe
+from cpt.recipe.schema import Recipe, Sweeper
 
 _KINDS = {OverrideType.CHANGE: "set", OverrideType.ADD: "add", OverrideType.FORCE_ADD: "force", OverrideType.DEL: "delete"}
-_HYDRA_CURES = {
-    "hydra/launcher": "Use launcher=NAME",
-    "hydra/sweeper": "Use -m with comma lists",
-    "hydra.run.dir": "Use run.output and run.name",
-    "hydra.sweep.dir": "Use run.output and run.name",
-    "hydra.searchpath": "Use --config-dir DIR",
-}
-_PLAIN_SWEEPS = (ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP, ValueType.RANGE_SWEEP)
+OF_THE_WHOLE_SWEEP = ("sweeper", "launcher", "run.name", "run.output")
+"""Groups and keys that cannot vary within a sweep."""
 
 
 @dataclass(frozen=True)
@@ -83,27 +77,60 @@ def compose(overrides: Sequence[str] = (), recipe_file: str | Path | None = None
     return _Door(recipe_file, config_dir).compose(tuple(overrides))
 
 
-def compose_grid(
-    overrides: Sequence[str], recipe_file: str | Path | None = None, config_dir: str | Path | None = None
-) -> list[tuple[str, Composed]]:
-    """Every member of the grid that comma lists, `choice()`, `range()` and `glob()` span, the last one varying fastest.
-
-    Each is named by the overrides that vary, joined by commas, fit for a folder's name.
+def open_sweep(overrides: Sequence[str], recipe_file: str | Path | None = None, config_dir: str | Path | None = None) -> SweptRecipe:
+    """What `overrides` with comma lists, `choice()`, `range()`, `glob()` or `interval()` span; see `compose`.
 
     Raises:
-        RecipeError: Every fault of every member, each once; more than 10,000 members.
+        RecipeError: Every fault of the axes, or of the sweeper's settings.
     """
     door = _Door(recipe_file, config_dir)
-    members: list[tuple[str, Composed]] = []
-    faults: dict[Fault, None] = {}
-    for label, texts in grid.members(door.axes(overrides)):
-        try:
-            members.append((label, door.compose(texts)))
-        except RecipeError as error:
-            faults.update(dict.fromkeys(error.faults))
-    if faults:
-        raise RecipeError.of(faults)
-    return members
+    words, axes = door.axes(overrides)
+    swept = SweptRecipe(door, words, axes)
+    try:
+        swept.settings = door.sweeper(swept.fixed)
+    except (RecipeError, ValidationError):
+        swept.compose(swept.first)  # says so, and what else is wrong
+        raise
+    return swept
+
+
+class SweptRecipe:
+    """Many recipes that differ on axes.
+
+    Attributes:
+        fixed: The overrides that all have, in the order typed.
+        axes: What varies, by the key as typed before `=`; nothing that has one value only.
+        settings: The group `sweeper`.
+    """
+
+    settings: Sweeper
+
+    def __init__(self, door: _Door, words: Sequence[str], axes: Mapping[str, Choices | Interval]) -> None:
+        self._door, self._words, self.axes = door, tuple(words), axes
+        self.fixed = tuple(word for word in words if word.partition("=")[0] not in axes)
+
+    @property
+    def typed(self) -> dict[str, str]:
+        """Each axis as it was typed after `=`."""
+        return {key: text for key, _, text in (word.partition("=") for word in self._words) if key in self.axes}
+
+    @property
+    def first(self) -> dict[str, str]:
+        """The first value of each axis."""
+        return {key: axis.values[0] if isinstance(axis, Choices) else str(axis.low) for key, axis in self.axes.items()}
+
+    def overrides(self, values: Mapping[str, str]) -> tuple[str, ...]:
+        """The overrides of the member with `values` on the axes."""
+        keys = [word.partition("=")[0] for word in self._words]
+        return tuple(f"{key}={values[key]}" if key in values else word for key, word in zip(keys, self._words, strict=True))
+
+    def compose(self, values: Mapping[str, str]) -> Composed:
+        """The recipe of the member with `values` on the axes.
+
+        Raises:
+            RecipeError: Every fault found.
+        """
+        return self._door.compose(self.overrides(values))
 
 
 def job_yaml(composed: Composed, resolve: bool = False) -> str:
@@ -139,13 +166,36 @@ class _Door:
         recipe = recipe.read_from_environment(from_environment(tree, resolved))
         return Composed(recipe, resolved, write_yaml(tree), texts, warnings)
 
-    def axes(self, texts: Sequence[str]) -> list[list[str]]:
-        """For each override of a grid, the overrides that it stands for."""
-        faults: list[Fault] = []
-        axes = [self._axis(text, faults) for text in texts]
+    def axes(self, texts: Sequence[str]) -> tuple[list[str], dict[str, Choices | Interval]]:
+        """The overrides of a sweep, those with one value written out, and by key the axes of those with several.
+
+        Raises:
+            RecipeError: Every fault of an axis.
+        """
+        words, axes, faults = [], {}, []
+        for text in texts:
+            key, override = text.partition("=")[0], parse(text)
+            if isinstance(override, Fault) or not override.is_sweep_override():
+                words.append(text)  # `compose` says what is wrong with it
+                continue
+            found = _axis_fault(override, text, texts) or axis(override, text, self.library.options.get(override.key_or_group, ()))
+            if isinstance(found, Fault):
+                faults.append(found)
+            elif isinstance(found, Choices) and len(found.values) == 1:
+                words.append(f"{key}={found.values[0]}")
+            else:
+                words.append(text)
+                axes[key] = found
         if faults:
             raise RecipeError.of(faults)
-        return axes
+        return words, axes
+
+    def sweeper(self, texts: Sequence[str]) -> Sweeper:
+        """The group `sweeper` of the recipe of `texts`, whatever else is wrong with that."""
+        choices, changes, _ = self._judge(texts)
+        tree = self._start(choices, changes)
+        apply(tree, changes, self.library.options)
+        return Sweeper.model_validate_json(json.dumps(_resolved({"sweeper": tree.get("sweeper")})["sweeper"]))
 
     def _judge(self, texts: Sequence[str]) -> tuple[tuple[str, ...], list[Change], list[Fault]]:
         """Splits overrides into choices of groups and changes of values; those at fault are left out."""
@@ -153,10 +203,10 @@ class _Door:
         changes: list[Change] = []
         faults: list[Fault] = []
         for text in texts:
-            override = _parse(text)
+            override = parse(text)
             if isinstance(override, Fault):
                 faults.append(override)
-            elif fault := _refused(override, text) or _sweep_fault(override, text, self.library):
+            elif fault := refused(override, text) or sweep_fault(override, text, override.key_or_group in self.library.options):
                 faults.append(fault)
             elif override.key_or_group not in self.library.options or isinstance(override.value(), dict):
                 changes.append(Change(_KINDS[override.type], override.key_or_group, override.value(), text))  # type: ignore[arg-type]
@@ -206,30 +256,6 @@ class _Door:
         tree: dict[str, Any] = merged(composed, {group: values for group, values in file.tree.items() if group not in chosen})
         return tree
 
-    def _axis(self, text: str, faults: list[Fault]) -> list[str]:
-        """The overrides that `text` stands for in a grid; its fault is appended to `faults`."""
-        override = _parse(text)
-        if isinstance(override, Fault):
-            faults.append(override)
-        elif not override.is_sweep_override():
-            return [text]
-        elif override.value_type is ValueType.INTERVAL_SWEEP:
-            faults.append(_interval_fault(override, text))
-        else:
-            key = text.partition("=")[0]
-            values = dict.fromkeys(itertools.islice(self._values(override), grid.MAX_MEMBERS + 1))
-            axis = [f"{key}={value}" for value in values]
-            if not axis:
-                faults.append(Fault(override.key_or_group, text, "stands for nothing", "Name what there is"))
-            return axis
-        return []
-
-    def _values(self, override: Override) -> Iterator[str]:
-        if override.value_type in _PLAIN_SWEEPS:
-            yield from override.sweep_string_iterator()
-        elif isinstance(pattern := override.value(), Glob):
-            yield from pattern.filter(sorted(self.library.options.get(override.key_or_group, ())))
-
 
 def _group(choice: str) -> str:
     return choice.lstrip("+").partition("=")[0]
@@ -257,44 +283,11 @@ def _hydra_tree(choices: Sequence[str], library: Library) -> dict[str, Any]:
     return tree  # type: ignore[return-value]
 
 
-@lru_cache(maxsize=4096)
-def _parse(text: str) -> Override | Fault:
-    """`text` in Hydra's grammar, or what is wrong with it and how to quote it."""
-    try:
-        return OverridesParser.create().parse_override(text)
-    except (HydraException, RecursionError):
-        pass
-    key, equals, value = text.partition("=")
-    if not equals:
-        return Fault("override", text, "an override is group=option or key=value", "cpt train --help lists groups and options")
-    if value[:1] in "[{" or not re.fullmatch(r"[~+]{0,2}[\w./@$-]+", key):
-        return Fault(key, text, "Hydra's grammar cannot read this override", "Put quotes around the parts that hold special characters")
-    quoted = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
-    return Fault(key, value, "Hydra's grammar cannot read this value without quotes", f"Write {shlex.quote(quoted)}")
-
-
-def _refused(override: Override, text: str) -> Fault | None:
-    """The fault of an override that no single recipe may hold."""
+def _axis_fault(override: Override, text: str, texts: Sequence[str]) -> Fault | None:
+    """The fault of an override with several values that a sweep cannot vary."""
     key = override.key_or_group
-    if re.split(r"[./@]", key)[0] == "hydra":
-        return Fault(key, text, "Hydra's own configuration is not open to recipes", _HYDRA_CURES.get(key, "Remove it"))
-    if override.package is not None:
-        return Fault(f"{key}@{override.package}", text, "a group's place in the recipe is fixed", f"Use {key}=OPTION")
-    return None
-
-
-def _sweep_fault(override: Override, text: str, library: Library) -> Fault | None:
-    """The fault of several values where a single recipe is composed."""
-    key, value = override.key_or_group, text.partition("=")[2]
-    if not override.is_sweep_override():
-        return None
-    if override.value_type is ValueType.INTERVAL_SWEEP:
-        return _interval_fault(override, text)
-    takes_lists = "(" not in value and (key == "logger" or key not in library.options)
-    cure = f"Add -m to run each, or write {key}=[{value}] for a list" if takes_lists else "Add -m to run each"
-    return Fault(key, value, "one run takes one value", cure)
-
-
-def _interval_fault(override: Override, text: str) -> Fault:
-    rule = "an interval needs a random or Optuna sweeper, and none is installed"
-    return Fault(override.key_or_group, text, rule, "Use -m with choice(...) or range(...)")
+    if any(f"{key}.".startswith(f"{whole}.") for whole in OF_THE_WHOLE_SWEEP):
+        return Fault(key, text, "belongs to the whole sweep and cannot vary within it", "Give it one value")
+    if sum(_group(other).lstrip("~") == key for other in texts) > 1:
+        return Fault(key, text, "is given twice, and varies", "Give it once")
+    return refused(override, text)

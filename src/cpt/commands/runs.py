@@ -16,7 +16,7 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.multirun:
         from cpt.commands.sweep import sweep
 
-        return sweep(composition.compose_grid(overrides, **source), arguments)
+        return sweep(composition.open_sweep(overrides, **source), arguments)
     found = composition.compose(overrides, **source)
     if arguments.cfg:
         print(composition.job_yaml(found, resolve=arguments.resolve), end="")

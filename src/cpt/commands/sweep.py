@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
 
-from cpt.commands.output import warn
 from cpt.console import say
-from cpt.errors import EXIT_DONE, CptError, Interrupted, Preempted, RecipeError
+from cpt.errors import EXIT_DONE, RecipeError
+
+if TYPE_CHECKING:
+    from cpt.composition import SweptRecipe
 
 
-def sweep(members: list[tuple[str, Any]], arguments: argparse.Namespace) -> int:
-    """Runs the members one after another; a member that fails does not stop the rest."""
-    from cpt import api
+def sweep(swept: SweptRecipe, arguments: argparse.Namespace) -> int:
+    """Runs the members of a sweep, or goes on with it; one that fails does not stop the rest."""
+    from cpt.sweeps import run, table
+    from cpt.sweeps.members import MemberState
 
     if arguments.cfg:
         raise RecipeError("--cfg", "-m", "prints one recipe, and -m makes several", "Leave one of the two out")
-    failed: list[tuple[str, CptError]] = []
-    for number, (label, composed) in enumerate(members, 1):
-        name = label or "as composed"
-        say(f"[{number}/{len(members)}] {name}")
-        warn(composed.warnings)
-        try:
-            run = api.train(composed.recipe, recipe_yaml=composed.yaml, member=label or None, dry_run=arguments.dry_run)
-        except (Interrupted, Preempted):
-            raise
-        except CptError as error:
-            failed.append((name, error))
-            for line in str(error).splitlines():
-                say(f"error: {name}: {line}")
-            continue
-        for line in run.lines():
-            print(line)
+    if arguments.dry_run:
+        for folder in run.rehearse(swept):
+            print(f"dry run: what would be submitted is in {folder}; nothing was started")
+        return EXIT_DONE
+    done = run.run(swept)
+    for line in table.summary(done):
+        print(line)
+    print(f"      every member: {done.location}/sweep.csv · curves: {done.location}/sweep.html")
+    failed = [member for member in done.members if member.state is MemberState.FAILED]
+    for member in failed:
+        for line in member.error:
+            say(f"error: {member.label}: {line}")
     if failed:
-        say(f"{len(failed)} of {len(members)} members failed: {'; '.join(name for name, _ in failed)}. The same command runs them again")
-        return failed[0][1].exit_code
-    return EXIT_DONE
+        say(f"{len(failed)} of {len(done.members)} members failed; the same command runs them again")
+    return failed[0].exit_code if failed else EXIT_DONE

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cpt.errors import Fault
 from cpt.recipe.gate import dotted, walk
 
-OPEN_KEYS = ("data.options", "data.validation", "launcher.options", "amazon")
+OPEN_KEYS = ("data.options", "data.validation", "launcher.options", "sweeper.options", "amazon")
 """Mappings whose keys the recipe does not know: the plugin's own schema, or a rule, decides. Loggers' settings are open too."""
 
 

@@ -171,6 +171,19 @@ class Eval(Frozen):
     """Tokens of the sample; 0: no sample."""
 
 
+class Sweeper(Frozen):
+    name: str
+    """`grid`, `random`, or a sweeper plugin's name."""
+    options: dict[str, Any]
+    """The sweeper's own settings."""
+    parallel: int | None
+    """Members that run at once; null: on this machine what its cores or GPUs allow, elsewhere all."""
+    seed: int = Field(ge=0, lt=2**32)
+    """Decides what a sweeper draws."""
+    metric: str | None
+    """The loss that members are compared by, as metrics.jsonl names it; null: that of the first validation set."""
+
+
 class Recipe(Frozen):
     """One experiment. Build it with `cpt.compose`; every key was checked against the limits of its model."""
 
@@ -188,6 +201,7 @@ class Recipe(Frozen):
     """Loggers by name, each with its own settings."""
     checkpoint: Checkpoint
     eval: Eval
+    sweeper: Sweeper
     amazon: dict[str, Any]
     """Keys of Amazon's recipe that have no counterpart here, carried verbatim for export."""
     _environment: dict[str, str] = PrivateAttr(default_factory=dict)

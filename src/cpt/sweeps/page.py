@@ -1,0 +1,5 @@
+from cpt.sweeps.sweep import Sweep
+
+
+def page(sweep: Sweep) -> str:
+    return ""
