@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import pytest
+from cpt_kubernetes import KubernetesLauncher
 
 from cpt.testing import LauncherContract
-from cpt_kubernetes import KubernetesLauncher
 
 
 @pytest.mark.usefixtures("shared_cluster")
 class TestKubernetes(LauncherContract):
     plugin = KubernetesLauncher
-    options: ClassVar[Mapping[str, object]] = {"image": "registry.example/cpt:0.1", "python": sys.executable, "backoff_limit": 0, "grace_s": 2}
+    options: ClassVar[Mapping[str, object]] = {
+        "image": "registry.example/cpt:0.1",
+        "python": sys.executable,
+        "backoff_limit": 0,
+        "grace_s": 2,
+    }
     submits = True
     nodes = 2
     patience_s = 15.0
-

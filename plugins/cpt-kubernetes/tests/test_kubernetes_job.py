@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
+from cpt_kubernetes.manifest import write_manifest
+from cpt_kubernetes.pytorch_job import literal, name_prefix
 from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes_cluster import validator
@@ -18,9 +21,6 @@ from pytorch_operator import expanded
 from cpt.contracts import Task
 from cpt.errors import PluginError
 from cpt.plugins import validate_options
-from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
-from cpt_kubernetes.manifest import write_manifest
-from cpt_kubernetes.pytorch_job import literal, name_prefix
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGE = {"image": "registry.example/ml/cpt:0.1"}
@@ -162,7 +162,9 @@ def test_a_word_passes_through_yaml(word: str) -> None:
     assert list(yaml.safe_load_all(write_manifest([tree, tree]))) == [tree, tree]
 
 
-@pytest.mark.parametrize("word", ["y", "N", "on", "Off", "yes", "true", "null", "~", "1e3", "0x1F", "0o17", "1_000", "12:30", ".5", "2026-01-01", "-", "="])
+@pytest.mark.parametrize(
+    "word", ["y", "N", "on", "Off", "yes", "true", "null", "~", "1e3", "0x1F", "0o17", "1_000", "12:30", ".5", "2026-01-01", "-", "="]
+)
 def test_what_some_reader_takes_for_something_else_is_quoted(word: str) -> None:
     assert json.dumps(word) in write_manifest([{"key": word}])
 

@@ -39,7 +39,7 @@ def validator() -> Draft202012Validator:
     return Draft202012Validator({**schema, **json.loads((SCHEMAS / "pod_template.json").read_text())})
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request is answered with a Status."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
@@ -90,7 +90,7 @@ class Cluster:
         """The answer to a request: an object, or text for a log.
 
         Raises:
-            Refused: It is none that can be served.
+            RefusedError: It is none that can be served.
         """
         parts = urlsplit(url)
         query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
@@ -119,23 +119,25 @@ class Cluster:
         return known.get(path)
 
     def _resource(self, verb: str, path: str, query: Mapping[str, str], body: bytes) -> object:
-        match = re.fullmatch(r"/apis?/(?P<group>(?:[a-z0-9.-]+\.[a-z0-9.-]+/)?v1(?:beta1)?)(?:/namespaces/(?P<ns>[^/]+))?/(?P<rest>[a-z]+.*)", path)
+        match = re.fullmatch(
+            r"/apis?/(?P<group>(?:[a-z0-9.-]+\.[a-z0-9.-]+/)?v1(?:beta1)?)(?:/namespaces/(?P<ns>[^/]+))?/(?P<rest>[a-z]+.*)", path
+        )
         if match is None or match["group"] not in self.groups:
             if match := re.fullmatch(r"/api/v1/namespaces/([^/]+)", path):
                 return self._named("namespaces", match[1])
-            raise Refused(404, "NotFound", "the server could not find the requested resource")
+            raise RefusedError(404, "NotFound", "the server could not find the requested resource")
         resource, _, name = match["rest"].partition("/")
         if resource in self.forbidden:
-            raise Refused(403, "Forbidden", f'{resource} is forbidden: User "me" cannot use resource "{resource}"')
+            raise RefusedError(403, "Forbidden", f'{resource} is forbidden: User "me" cannot use resource "{resource}"')
         if match["ns"] and f"namespaces/{match['ns']}" not in self.objects:
-            raise Refused(404, "NotFound", f'namespaces "{match["ns"]}" not found')
+            raise RefusedError(404, "NotFound", f'namespaces "{match["ns"]}" not found')
         if resource == "pytorchjobs":
             return self._create(json.loads(body), query) if verb == "POST" else self._job(verb, name)
         return self._pods(query, name) if resource == "pods" else self._named(resource, name)
 
     def _named(self, resource: str, name: str) -> object:
         if f"{resource}/{name}" not in self.objects:
-            raise Refused(404, "NotFound", f'{resource} "{name}" not found')
+            raise RefusedError(404, "NotFound", f'{resource} "{name}" not found')
         group, kind = next((group, kinds[resource]) for group, kinds in self.groups.items() if resource in kinds)
         return {"apiVersion": group, "kind": kind, "metadata": {"name": name}}
 
@@ -146,9 +148,9 @@ class Cluster:
         if not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name) or len(name) > 63:
             faults.append(f"metadata.name: {name}: should match: a DNS-1035 label")
         if faults:
-            raise Refused(422, "Invalid", f'PyTorchJob.kubeflow.org "{name}" is invalid: {"; ".join(faults)}')
+            raise RefusedError(422, "Invalid", f'PyTorchJob.kubeflow.org "{name}" is invalid: {"; ".join(faults)}')
         if len(self.jobs) >= self.jobs_allowed:
-            raise Refused(403, "Forbidden", f'pytorchjobs.kubeflow.org "{name}" is forbidden: exceeded quota')
+            raise RefusedError(403, "Forbidden", f'pytorchjobs.kubeflow.org "{name}" is forbidden: exceeded quota')
         tree["metadata"].update(name=name, namespace="ml", uid=name)
         if "dryRun" not in query:
             self.posted.append(json.loads(json.dumps(tree)))
@@ -157,7 +159,7 @@ class Cluster:
 
     def _job(self, verb: str, name: str) -> object:
         if name not in self.jobs:
-            raise Refused(404, "NotFound", f'pytorchjobs.kubeflow.org "{name}" not found')
+            raise RefusedError(404, "NotFound", f'pytorchjobs.kubeflow.org "{name}" not found')
         if verb == "DELETE":
             self.jobs[name].delete()
         return self.jobs[name].tree
@@ -207,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             code, answer = 200, self.cluster.answer(self.command, self.path, body)
-        except Refused as refused:
+        except RefusedError as refused:
             status = {"status": "Failure", "reason": refused.reason, "code": refused.code, "message": refused.message}
             code, answer = refused.code, {"kind": "Status", "apiVersion": "v1", **status}
         payload = (answer if isinstance(answer, str) else json.dumps(answer)).encode()

@@ -25,8 +25,19 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
 
 def operator_env(name: str, rank: int, nodes: int, port: int) -> dict[str, str]:
     """What the operator appends to a container's variables."""
-    master = {"MASTER_PORT": str(port), "PET_MASTER_PORT": str(port), "MASTER_ADDR": f"{name}-master-0", "PET_MASTER_ADDR": f"{name}-master-0"}
-    place = {"WORLD_SIZE": str(nodes), "RANK": str(rank), "PET_NPROC_PER_NODE": "auto", "PET_NODE_RANK": str(rank), "PET_NNODES": str(nodes)}
+    master = {
+        "MASTER_PORT": str(port),
+        "PET_MASTER_PORT": str(port),
+        "MASTER_ADDR": f"{name}-master-0",
+        "PET_MASTER_ADDR": f"{name}-master-0",
+    }
+    place = {
+        "WORLD_SIZE": str(nodes),
+        "RANK": str(rank),
+        "PET_NPROC_PER_NODE": "auto",
+        "PET_NODE_RANK": str(rank),
+        "PET_NNODES": str(nodes),
+    }
     return {"PYTHONUNBUFFERED": "1", **master, **place}
 
 
@@ -45,7 +56,7 @@ class Pod:
     def start(self) -> None:
         with self.log.open("w") as log:
             environ = {"PATH": os.environ["PATH"], **self.env}
-            self.process = subprocess.Popen(self.argv, env=environ, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(self.argv, env=environ, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
 
     def restart(self) -> None:
         self.last_code, self.restarts = self.process.returncode, self.restarts + 1
@@ -74,7 +85,13 @@ class Pod:
         container = {"name": "pytorch", "restartCount": self.restarts, "state": state, "lastState": last}
         metadata = {"name": self.name, "labels": dict(self.labels)}
         spec = {"nodeName": "here", "containers": [{"name": "pytorch"}]}
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": phase, "containerStatuses": [container]}}
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": spec,
+            "status": {"phase": phase, "containerStatuses": [container]},
+        }
 
 
 class Job:
