@@ -1,12 +1,6 @@
 """From a name in a recipe to code: entry points of installed distributions, and nothing else, turn one into the other.
 
-A distribution offers plugins in its metadata, one table a kind:
-
-    [project.entry-points."cpt.loggers"]
-    aim = "cpt_aim:AimLogger"
-
-Kinds: `data_sources`, `launchers`, `loggers` (classes of `cpt.contracts`) and `recipes` (a package whose folder holds recipe groups).
-Only what a recipe asks for is imported.
+`cpt.offers` says what is installed; here one of them is imported, checked, and given its options. Only what a recipe asks for is imported.
 """
 
 from __future__ import annotations
@@ -14,41 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, NamedTuple
+from importlib.metadata import EntryPoint
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from cpt.contracts import DataSource, Launcher, Logger, Sweeper
-from cpt.errors import Fault, PluginError
+from cpt.errors import Fault, PluginError, one_line
+from cpt.offers import OFFERED_BY, Kind, Plugin, core_fault, describe, installed, points
 
-Kind = Literal["data_sources", "launchers", "loggers", "sweepers", "recipes"]
+__all__ = ["OFFERED_BY", "Kind", "Plugin", "installed", "load", "load_class", "validate_options"]
 
 CONTRACTS: dict[str, type] = {"data_sources": DataSource, "launchers": Launcher, "loggers": Logger, "sweepers": Sweeper}
 OPTION_KEYS = {"data_sources": "data.options", "launchers": "launcher.options", "loggers": "logger.{name}", "sweepers": "sweeper.options"}
-OFFERED_BY = {
-    ("launchers", "slurm"): "cpt-slurm",
-    ("launchers", "kubernetes"): "cpt-kubernetes",
-    ("launchers", "hyperpod"): "cpt-hyperpod",
-    ("loggers", "aim"): "cpt-aim",
-}
-"""Distributions known to offer what the core leaves out."""
-
-
-class Plugin(NamedTuple):
-    """What a distribution's metadata says of one plugin."""
-
-    name: str
-    distribution: str
-    version: str
-    value: str
-    """`package.module:Class`."""
-
-
-def installed(kind: Kind) -> list[Plugin]:
-    """The plugins of a kind, by name; read from metadata, without importing any."""
-    return sorted(_describe(point) for point in entry_points(group=f"cpt.{kind}"))
 
 
 def load(kind: Kind, name: str, options: Mapping[str, object], where: str) -> tuple[type[Any], BaseModel]:
@@ -74,15 +47,17 @@ def load_class(kind: Kind, name: str, where: str) -> type[Any]:
     """The class behind a name.
 
     Raises:
-        PluginError: Not installed, installed twice, broken, or not what its kind asks for.
+        PluginError: Not installed, installed twice, for another version of cpt, broken, or not what its kind asks for.
     """
     point = _find(kind, name, where)
     plugin = _import(point, where)
     if not (isinstance(plugin, type) and issubclass(plugin, CONTRACTS[kind])):
-        raise PluginError(Fault(where, name, f"{_origin(point)} is no {CONTRACTS[kind].__name__}", "tell its author"))
+        raise PluginError(where, name, f"{describe(point)} is no {CONTRACTS[kind].__name__}", "tell its author")
+    if lacking := sorted(getattr(plugin, "__abstractmethods__", ())):
+        raise PluginError(where, name, f"{describe(point)} lacks {', '.join(lacking)}", "tell its author")
     schema = getattr(plugin, "Options", None)
     if not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-        raise PluginError(Fault(where, name, f"{_origin(point)} has Options that are no pydantic model", "tell its author"))
+        raise PluginError(where, name, f"{describe(point)} has Options that are no pydantic model", "tell its author")
     return plugin
 
 
@@ -98,14 +73,18 @@ def validate_options(schema: type[BaseModel], options: Mapping[str, object], whe
         raise PluginError(*(_option_fault(detail, schema, where) for detail in error.errors(include_url=False))) from None
 
 
-def _find(kind: str, name: str, where: str) -> EntryPoint:
-    points = entry_points(group=f"cpt.{kind}")
-    found = [point for point in points if point.name == name]
+def _find(kind: Kind, name: str, where: str) -> EntryPoint:
+    offered = points(kind)
+    found = [point for point in offered if point.name == name]
     if not found:
-        raise PluginError(Fault(where, name, f"no installed package offers this {_noun(kind)}", _missing_cure(kind, name, points.names)))
+        cure = _missing_cure(kind, name, {point.name for point in offered})
+        raise PluginError(where, name, f"no installed package offers this {_noun(kind)}", cure)
     if len(found) > 1:
-        rivals = " and ".join(sorted(_origin(point) for point in found))
-        raise PluginError(Fault(where, name, f"offered more than once, by {rivals}", "uninstall all but one"))
+        rivals = " and ".join(sorted(str(describe(point)) for point in found))
+        raise PluginError(where, name, f"offered more than once, by {rivals}", "uninstall all but one")
+    if fault := core_fault(found[0].dist):
+        package = describe(found[0])
+        raise PluginError(where, name, f"{package} {fault}", f"pip install --upgrade {package.distribution}")
     return found[0]
 
 
@@ -123,9 +102,9 @@ def _import(point: EntryPoint, where: str) -> object:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a stranger's module may raise anything, SystemExit included
-        cause = f"{type(error).__name__}: {error}"
-        cure = f"mend or uninstall {_describe(point).distribution}"
-        raise PluginError(Fault(where, point.name, f"{_origin(point)} cannot be imported ({cause})", cure)) from error
+        cause = one_line(f"{type(error).__name__}: {error}", 400)
+        cure = f"mend or uninstall {describe(point).distribution}"
+        raise PluginError(where, point.name, f"{describe(point)} cannot be imported ({cause})", cure) from error
 
 
 def _option_fault(detail: ErrorDetails, schema: type[BaseModel], where: str) -> Fault:
@@ -137,17 +116,6 @@ def _option_fault(detail: ErrorDetails, schema: type[BaseModel], where: str) -> 
     if detail["type"] == "missing":
         return Fault(key, "", "must be given", f"add {key}=...")
     return Fault(key, str(detail["input"]), detail["msg"][:1].lower() + detail["msg"][1:])
-
-
-def _describe(point: EntryPoint) -> Plugin:
-    distribution = point.dist
-    name, version = (distribution.name, distribution.version) if distribution else ("unknown", "")
-    return Plugin(point.name, name, version, point.value)
-
-
-def _origin(point: EntryPoint) -> str:
-    plugin = _describe(point)
-    return f"{plugin.distribution} {plugin.version} ({plugin.value})"
 
 
 def _noun(kind: str) -> str:

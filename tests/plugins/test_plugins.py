@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cpt import plugins
+from cpt import offers, plugins
 from cpt.errors import PluginError
 
 GOOD = """
@@ -43,13 +43,14 @@ def distribution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Distributio
     """Installs a distribution: a module, and metadata with its entry points."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def install(name: str, entry: str, source: str = GOOD, group: str = "cpt.loggers", version: str = "1.2") -> str:
+    def install(name: str, entry: str, source: str = GOOD, group: str = "cpt.loggers", version: str = "1.2", requires: str = "") -> str:
         module = name.replace("-", "_")
         (tmp_path / f"{module}.py").write_text(source)
         monkeypatch.delitem(sys.modules, module, raising=False)
         info = tmp_path / f"{module}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        needs = f"Requires-Dist: {requires}\n" if requires else ""
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
         plugin, _, attribute = entry.partition("=")
         (info / "entry_points.txt").write_text(f"[{group}]\n{plugin} = {module}:{attribute}\n")
         return module
@@ -90,12 +91,11 @@ def test_a_missing_plugin_gets_the_nearest_name() -> None:
     assert (fault.where, fault.value, fault.cure) == ("logger.tensorbord", "tensorbord", "Did you mean tensorboard?")
 
 
-@pytest.mark.parametrize(("kind", "name"), [("launchers", "slurm"), ("loggers", "aim")])
-def test_a_missing_plugin_that_we_know_gets_its_package(kind: plugins.Kind, name: str) -> None:
-    if name in {plugin.name for plugin in plugins.installed(kind)}:
-        pytest.skip("installed")
-    with pytest.raises(PluginError, match=f"the plugin cpt-{name}"):
-        plugins.load(kind, name, {}, "launcher.name")
+def test_a_missing_plugin_that_we_know_gets_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(offers.OFFERED_BY, ("loggers", "abacus"), "cpt-abacus")
+    assert refusal("abacus").faults[0].cure == "It comes with the plugin cpt-abacus, which is not installed"
+    assert offers.package_of("logger", "abacus") == "cpt-abacus"
+    assert offers.missing()["loggers", "abacus"] == "cpt-abacus"
 
 
 def test_a_duplicate_names_both_distributions(distribution: Distribution) -> None:
@@ -111,6 +111,7 @@ def test_a_duplicate_names_both_distributions(distribution: Distribution) -> Non
     [
         ("import nowhere_to_be_found", "ModuleNotFoundError"),
         ("raise SystemExit(0)", "SystemExit"),
+        ("raise RuntimeError('two\\nlines')", "RuntimeError"),
         ("x = (", "SyntaxError"),
         ("", "AttributeError"),
     ],
@@ -127,6 +128,17 @@ def test_a_broken_plugin_names_distribution_version_and_cause(distribution: Dist
 def test_a_plugin_of_another_kind_is_refused(distribution: Distribution, attribute: str) -> None:
     distribution("acme-log", f"acme={attribute}")
     assert f"(acme_log:{attribute}) is no Logger" in str(refusal("acme"))
+
+
+def test_a_plugin_that_lacks_what_its_contract_asks_for_is_refused(distribution: Distribution) -> None:
+    distribution("acme-log", "acme=Good", source="from cpt.contracts import Logger\nclass Good(Logger):\n    def close(self): ...\n")
+    assert "(acme_log:Good) lacks metrics, start, text. Tell its author." in str(refusal("acme"))
+
+
+def test_a_plugin_for_another_core_is_refused_before_it_is_imported(distribution: Distribution) -> None:
+    module = distribution("acme-log", "acme=Good", source="raise RuntimeError", requires="Cpt_Train >=0.2, <0.3")
+    assert str(refusal("acme")).endswith("acme-log 1.2 (acme_log:Good) needs cpt-train<0.3,>=0.2, and this is 0.1.0. pip install --upgrade acme-log.")
+    assert module not in sys.modules
 
 
 def test_options_that_are_no_model_are_refused(distribution: Distribution) -> None:

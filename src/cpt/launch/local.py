@@ -62,7 +62,9 @@ class LocalLauncher(Launcher):
         pid, started, member = _parse(job.id)
         files = MemberFiles(Path(job.folder), member)
         if (code := files.exit_code()) is not None:
-            return JobStatus(_ENDED.get(code, JobState.FAILED), f"exit code {code}", code)
+            state = _ENDED.get(code, JobState.FAILED)
+            is_cancelled = state is JobState.PREEMPTED and files.is_cancelled()
+            return JobStatus(JobState.CANCELLED if is_cancelled else state, f"exit code {code}", code)
         if files.is_cancelled() and files.pid() is None:
             return JobStatus(JobState.CANCELLED, "before it began")
         if started is None or start_time(pid) != started:

@@ -16,19 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from cpt.errors import Fault, RecipeError
+from cpt.offers import package_of
 from cpt.recipe import interpolation
 from cpt.recipe.changes import did_you_mean
 from cpt.recipe.file import read_text
 from cpt.recipe.gate import check_tree, read_yaml, walk
 
 MAX_FILES = 1_000
-PLUGIN_PACKAGES = {
-    ("launcher", "slurm"): "cpt-slurm",
-    ("launcher", "kubernetes"): "cpt-kubernetes",
-    ("launcher", "hyperpod"): "cpt-hyperpod",
-    ("logger", "aim"): "cpt-aim",
-}
-"""Options that packages of this project add, and which."""
 _HYDRA_PACKAGE = re.compile(r"#\s*@package\s+\S*\bhydra\b")
 
 
@@ -86,7 +80,7 @@ class Library:
         """What is wrong with choosing `option`, if anything."""
         if option in self.options[group]:
             return None
-        if package := PLUGIN_PACKAGES.get((group, option)):
+        if package := package_of(group, option):
             cure = f"It comes with the plugin {package}, which is not installed"
             return Fault(group, option, "no installed package offers this option", cure)
         options = sorted(self.options[group])
