@@ -1,0 +1,181 @@
+"""From locations to files: `datasets` folders, parquet files, globs and folders; local, and URLs through fsspec.
+
+Endpoint and credentials of URLs are the environment's (`AWS_ENDPOINT_URL`, `AWS_PROFILE`, ...), as everywhere in cpt.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from cpt.errors import DataError, Fault
+from cpt.recipe.locations import location_fault
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+KEY = "data"
+STATE, SPLITS = "state.json", "dataset_dict.json"
+TABLES = (".parquet", ".arrow")
+READ_AHEAD_BYTES = 8 << 20
+
+
+def find_files(locations: Sequence[str], split: str | None) -> list[str]:
+    """The table files that `locations` stand for: each once, absolute, sorted.
+
+    Raises:
+        DataError: Every location that is refused, is not there, or has no such split.
+    """
+    files: set[str] = set()
+    faults: list[Fault] = []
+    for location in locations:
+        try:
+            files.update(_found(location, split))
+        except DataError as error:
+            faults += error.faults
+    if faults:
+        raise DataError.of(faults)
+    return sorted(files)
+
+
+def version(location: str) -> str:
+    """What changes when the file does.
+
+    Raises:
+        DataError: It is not there.
+    """
+    filesystem, path = filesystem_of(location)
+    with reported(location):
+        if is_url(location):
+            return str(filesystem.ukey(path))
+        status = os.stat(path)  # noqa: PTH116  fsspec's paths are strings
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def size_bytes(location: str) -> int:
+    """Bytes of the file.
+
+    Raises:
+        DataError: It is not there.
+    """
+    filesystem, path = filesystem_of(location)
+    with reported(location):
+        return int(filesystem.info(path)["size"])
+
+
+@contextmanager
+def open_file(location: str) -> Iterator[Any]:
+    """The file, for pyarrow.
+
+    Raises:
+        DataError: It is not there, or cannot be read; so does reading it within the block.
+    """
+    filesystem, path = filesystem_of(location)
+    with reported(location), filesystem.open(path, "rb", block_size=READ_AHEAD_BYTES) if is_url(location) else pa.OSFile(path) as file:
+        yield file
+
+
+@contextmanager
+def reported(location: str) -> Iterator[None]:
+    """Turns what a file system raises into a `DataError` about `location`."""
+    try:
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(KEY, location, "does not exist", "check the path") from None
+    except PermissionError:
+        raise DataError(KEY, location, "access is denied", "check its owner and mode, or the credentials in the environment") from None
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in ("botocore", "aiobotocore", "aiohttp"):
+            raise
+        cure = "check the network, the credentials and AWS_ENDPOINT_URL" if is_url(location) else "write or fetch the file anew"
+        raise DataError(KEY, location, f"cannot be read ({error})", cure) from error
+
+
+def filesystem_of(location: str) -> tuple[AbstractFileSystem, str]:
+    """The file system of a location, and the path within it.
+
+    Raises:
+        DataError: The location is refused, or a package for its scheme is not installed.
+    """
+    if fault := location_fault(KEY, location):
+        raise DataError(fault)
+    if not is_url(location):
+        return _filesystem("file", (), 0), os.path.abspath(os.path.expanduser(location.removeprefix("file://")))  # noqa: PTH100, PTH111
+    scheme, path = location.split("://", 1)
+    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    try:
+        return _filesystem(scheme, environment, os.getpid()), path.rstrip("/")
+    except ImportError as error:
+        raise DataError(KEY, location, f"{scheme}:// needs a package that is not installed", f"{error}") from None
+
+
+def is_url(location: str) -> bool:
+    """Whether the location is reached by network."""
+    return "://" in location and not location.startswith("file://")
+
+
+@cache
+def _filesystem(scheme: str, environment: tuple[tuple[str, str], ...], pid: int) -> AbstractFileSystem:  # noqa: ARG001
+    """One a process and environment: a client that was made for another endpoint, or before a fork, is of no use."""
+    import fsspec  # noqa: PLC0415  slow, and only needed once there is something to read
+
+    settings: dict[str, Any] = {"config_kwargs": {"connect_timeout": 5, "retries": {"max_attempts": 3}}} if scheme == "s3" else {}
+    return fsspec.filesystem(scheme, skip_instance_cache=True, use_listings_cache=False, **settings)
+
+
+def _found(location: str, split: str | None) -> list[str]:
+    filesystem, path = filesystem_of(location)
+    scheme = f"{location.split('://', 1)[0]}://" if is_url(location) else ""
+    with reported(location):
+        if filesystem.isfile(path):
+            found = [path]
+        elif filesystem.isdir(path):
+            found = _in_folder(filesystem, path, location, split)
+        else:
+            found = [file for file in filesystem.glob(path) if file.endswith(TABLES)] if glob.has_magic(path) else []
+    if not found:
+        raise DataError(KEY, location, "no such file or folder, nor any .parquet file in it", "check the path")
+    return [f"{scheme}{file}" for file in found]
+
+
+def _in_folder(filesystem: AbstractFileSystem, path: str, location: str, split: str | None) -> list[str]:
+    if filesystem.exists(f"{path}/{SPLITS}"):
+        path = f"{path}/{_chosen(json.loads(filesystem.cat_file(f'{path}/{SPLITS}'))['splits'], location, split)}"
+    if filesystem.exists(f"{path}/{STATE}"):
+        state = json.loads(filesystem.cat_file(f"{path}/{STATE}"))
+        return [f"{path}/{os.path.basename(entry['filename'])}" for entry in state["_data_files"]]  # noqa: PTH119
+    found = [file for file in filesystem.find(path) if file.endswith(".parquet")]
+    if split is None or not found:
+        return found
+    names = {file: file.rsplit("/", 1)[-1].removesuffix(".parquet").split("-")[0] for file in found}
+    chosen = _chosen(sorted(set(names.values())), location, split)
+    return [file for file, name in names.items() if name == chosen]
+
+
+def _chosen(splits: Sequence[str], location: str, split: str | None) -> str:
+    """The split that is wanted, or the only one.
+
+    Raises:
+        DataError: There is no such split, or there are several and none was named.
+    """
+    named = ", ".join(splits)
+    if split is None and len(splits) == 1:
+        return splits[0]
+    if split is None:
+        cure = f"data.options.split={splits[0]}, or name its folder: {location.rstrip('/')}/{splits[0]}"
+        raise DataError(KEY, location, f"holds several splits: {named}", cure)
+    if split not in splits:
+        close = get_close_matches(split, splits, n=1)
+        cure = f"Did you mean {close[0]}?" if close else f"splits: {named}"
+        raise DataError("data.options.split", split, f"{location} has no such split", cure)
+    return split
