@@ -142,7 +142,11 @@ def test_an_array_of_tasks_does_all_but_the_join(tmp_path: Path, monkeypatch: py
     assert job is not None
     job.save(tmp_path / "job")
     environments = [{**os.environ, "CPT_MEMBER": str(member)} for member in range(2)]
-    tasks = [subprocess.Popen(argv_of(tmp_path / "job", 2, 2), env=env, cwd="/") for env in environments]
+    processes_of = (0, 3)
+    tasks = [
+        subprocess.Popen(argv_of(tmp_path / "job", 2, count), env=env, cwd="/")
+        for count, env in zip(processes_of, environments, strict=True)
+    ]
     assert [task.wait() for task in tasks] == [0, 0]
     monkeypatch.setattr(parts, "run_members", lambda *_: pytest.fail("all is done"))
     prepared = prepare(recipe, None)

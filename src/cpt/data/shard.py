@@ -2,8 +2,8 @@
 
     CPT_MEMBER=3 python -m cpt.data.shard JOB --members 8 --processes 4
 
-is member 3 of 8, on four processes. JOB is a folder with `shards.json` and the tokenizer. The same argv again does only what is missing;
-whoever runs it, the bytes are the same. On stdout it says how far it is, a JSON object a line.
+is member 3 of 8, on four processes (0: one a core that it may use). JOB is a folder with `shards.json` and the tokenizer. The same argv
+again does only what is missing; whoever runs it, the bytes are the same. On stdout it says how far it is, a JSON object a line.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class Told:
 
 
 def argv_of(folder: Path, members: int, processes: int) -> tuple[str, ...]:
-    """The command of a member of the job in `folder`; which one it is, `CPT_MEMBER` says."""
+    """The command of a member of the job in `folder`; which one it is, `CPT_MEMBER` says. 0 processes: one a core, wherever it runs."""
     return (sys.executable, "-m", "cpt.data.shard", str(folder), "--members", str(members), "--processes", str(processes))
 
 
@@ -163,11 +163,12 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(asked: argparse.Namespace, told: Told) -> None:
     member = int(os.environ.get("CPT_MEMBER", "0"))
-    if asked.processes == 1:
+    processes = asked.processes or len(os.sched_getaffinity(0))
+    if processes == 1:
         ShardJob.open(asked.job).run(member, asked.members, told)
         return
-    members = range(member, asked.members * asked.processes, asked.members)
-    run_members(argv_of(asked.job, asked.members * asked.processes, 1), members, told)
+    members = range(member, asked.members * processes, asked.members)  # those that share this member's shards among them
+    run_members(argv_of(asked.job, asked.members * processes, 1), members, told)
 
 
 if __name__ == "__main__":
