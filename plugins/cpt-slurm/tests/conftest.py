@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import socket
 import stat
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ SlurmctldPort={port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket,cred_expire=4
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
@@ -44,12 +46,14 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,sched_min_interval=0,batch_sched_delay=0,bf_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=2
-KillWait=5
+KillWait=3
 MinJobAge=300
 FirstJobId={first_job}
 GresTypes=gpu
-PartitionName=main Nodes=n[1-{nodes}] Default=YES MaxTime=INFINITE State=UP
-PartitionName=short Nodes=n1 MaxTime=30 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=n[1-{nodes}] Default=YES MaxTime=INFINITE GraceTime=20
+PartitionName=urgent Nodes=n1 MaxTime=30 PriorityTier=10 PreemptMode=OFF
 """
 
 
@@ -69,14 +73,26 @@ class Cluster:
         run("slurmctld", "-c", "-f", str(self.conf))
         for node in range(1, NODES + 1):
             run("slurmd", "-c", "-N", f"n{node}", "-f", str(self.conf))
-        wait_until(lambda: run("sinfo", "-h", "-p", "main", "-o", "%T %D").split() == ["idle", str(NODES)], 20)
+        self.wait_until(lambda: run("sinfo", "-h", "-p", "main", "-o", "%T %D").split() == ["idle", str(NODES)], 20)
 
     def stop(self) -> None:
         """Ends what `start` started."""
-        pids = [*self.folder.glob("slurmd-*.pid"), self.folder / "slurmctld.pid", self.folder / "munge" / "pid"]
-        for file in pids:
-            if file.exists():
-                end(int(file.read_text()))
+        files = [*self.folder.glob("slurmd-*.pid"), self.folder / "slurmctld.pid", self.folder / "munge" / "pid"]
+        pids = [int(file.read_text()) for file in files if file.exists()]
+        for pid in pids:
+            signal_to(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 2
+        while any(signal_to(pid, 0) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in pids:
+            signal_to(pid, signal.SIGKILL)
+
+    def wait_until(self, is_so: Callable[[], object], patience_s: float = 60) -> None:
+        """Waits until something is so, and no longer than `patience_s`."""
+        deadline = time.monotonic() + patience_s
+        while not is_so():
+            assert time.monotonic() < deadline, f"not so after {patience_s} s\n{run('squeue')}"
+            time.sleep(0.1)
 
     def _start_munge(self) -> None:
         folder = self.folder / "munge"
@@ -100,13 +116,14 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """A running cluster, which Slurm's programs in this process find."""
     if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
         pytest.skip(f"Slurm is not installed here (Debian: slurm-wlm, munge); missing: {', '.join(missing)}")
     if os.geteuid() != 0:
         pytest.skip("a Slurm of one's own is started as root")
-    folder = Path("/tmp") / f"cpt-slurm-{os.getpid()}"  # short: the path of a socket has 107 characters at most
+    folder = Path(tempfile.mkdtemp(prefix="cpt-slurm-"))  # pytest's own would be too long: a socket's path has 107 characters at most
+    folder.chmod(0o755)
     cluster = Cluster(folder)
     patch = pytest.MonkeyPatch()
     patch.setenv("SLURM_CONF", str(cluster.conf))
@@ -114,7 +131,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         cluster.start()
         yield cluster
         run("scancel", "--partition=main")
-        run("scancel", "--partition=short")
+        run("scancel", "--partition=urgent")
     finally:
         cluster.stop()
         patch.undo()
@@ -134,23 +151,13 @@ def run(*argv: str) -> str:
     return done.stdout
 
 
-def wait_until(is_so, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while not is_so():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
-
-
-def end(pid: int) -> None:
-    """Ends a daemon of ours and waits for it."""
+def signal_to(pid: int, number: int) -> bool:
+    """Whether the process is there to be signalled."""
     try:
-        os.kill(pid, 15)
-        for _ in range(100):
-            os.kill(pid, 0)
-            time.sleep(0.05)
-        os.kill(pid, 9)
+        os.kill(pid, number)
     except ProcessLookupError:
-        pass
+        return False
+    return True
 
 
 def free_ports(count: int) -> list[int]:

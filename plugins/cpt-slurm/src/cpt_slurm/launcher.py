@@ -131,8 +131,7 @@ class _Link:
         if code is None and found is not None:
             code = found.exit_code
         state = self._ended(code) or (found.state if found else JobState.UNKNOWN)
-        reason = found.word.lower().replace("_", " ") if found else ""
-        return JobStatus(state, ", ".join(filter(None, [reason, "" if code is None else f"exit code {code}"])), code)
+        return JobStatus(state, _how_it_ended(found, state, code), code)
 
     def cancel(self) -> None:
         found = programs.in_queue(self.id)
@@ -174,6 +173,12 @@ class _Link:
 def _links(job: JobRef) -> list[_Link]:
     """The jobs of Slurm's behind an id; none for an id that is none of ours."""
     return [_Link(id, Path(job.folder)) for id in job.id.split(",") if _ID.fullmatch(id)]
+
+
+def _how_it_ended(found: programs.Found | None, state: JobState, code: int | None) -> str:
+    """Slurm's word where ours does not say it already (`timeout`, `node fail`), and the exit code."""
+    word = found.word.lower().replace("_", " ") if found else state.value
+    return ", ".join([*([word] if word != state.value else []), *([] if code is None else [f"exit code {code}"])])
 
 
 def _shows(mount: str, folder: Path) -> bool:

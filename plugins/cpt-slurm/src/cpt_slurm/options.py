@@ -12,11 +12,44 @@ from cpt.contracts import LauncherOptions
 from cpt.recipe.frozen import Frozen
 
 EXTRA = frozenset(
-    (
-        "begin comment contiguous core-spec cores-per-socket cpu-freq deadline delay-boot distribution exclude gpu-freq gres-flags hint "
-        "licenses mail-type mail-user mem-bind mem-per-cpu mem-per-gpu mincpus network nice nodelist oversubscribe prefer priority profile "
-        "sockets-per-node spread-job switches thread-spec threads-per-core tmp use-min-nodes wait-all-nodes wckey"
-    ).split()  # noqa: SIM905  (a list would take a line a word)
+    [
+        "begin",
+        "comment",
+        "contiguous",
+        "core-spec",
+        "cores-per-socket",
+        "cpu-freq",
+        "deadline",
+        "delay-boot",
+        "distribution",
+        "exclude",
+        "gpu-freq",
+        "gres-flags",
+        "hint",
+        "licenses",
+        "mail-type",
+        "mail-user",
+        "mem-bind",
+        "mem-per-cpu",
+        "mem-per-gpu",
+        "mincpus",
+        "network",
+        "nice",
+        "nodelist",
+        "oversubscribe",
+        "prefer",
+        "priority",
+        "profile",
+        "sockets-per-node",
+        "spread-job",
+        "switches",
+        "thread-spec",
+        "threads-per-core",
+        "tmp",
+        "use-min-nodes",
+        "wait-all-nodes",
+        "wckey",
+    ]
 )
 """sbatch's options that only say where, when and for whom a job runs. The others run code, change files or what this launcher sets."""
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")

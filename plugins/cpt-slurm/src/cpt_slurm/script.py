@@ -16,7 +16,7 @@ from cpt.errors import EXIT_PREEMPTED, ResourceError
 from cpt_slurm.options import Container, SlurmOptions
 
 SCRIPT, SUBMIT = "slurm.sh", "submit.sh"
-_HERE = '"${0%/*}/' + SCRIPT + '"'
+_HERE = f'"$(dirname "$0")/{SCRIPT}"'
 _ON_EACH_NODE = 'export NODE_RANK=$SLURM_NODEID; exec "$@"'
 
 _BEGINNING = """\
@@ -29,7 +29,7 @@ end() {
     exit "$1"
 }
 """
-_GO_ON_FROM = f"""\
+_GO_ON_FROM = f"""
 # How the job before this one ended stands, unless it asked for another.
 if [ -e "$folder/exit-$before" ] && read -r code < "$folder/exit-$before" && [ "$code" != {EXIT_PREEMPTED} ]; then
     end "$code"
@@ -109,10 +109,12 @@ def batch_script(task: Task, options: SlurmOptions, site: Path | None) -> str:
         ResourceError: A variable of the task has a name that no shell takes.
     """
     lines = ["#!/bin/bash", "# Written by cpt-slurm. What it asks of Slurm goes to sbatch as arguments: see submit.sh.", ""]
+    chained = options.chain > 1
+    lines += ["before=$1", "set --", ""] if chained else []  # the site file may look at the arguments
     lines += [f"source {quoted(str(site))}", ""] if site else []
     lines += [f"export {_checked_name(name)}={quoted(value)}" for name, value in task.env.items()]
-    lines += [f"folder={quoted(str(task.folder))}", *_identity(task), _BEGINNING.rstrip()]
-    lines += ["", _before(task), _GO_ON_FROM.rstrip()] if options.chain > 1 else []
+    lines += [f"folder={quoted(str(task.folder))}", *_identity(task, chained), _BEGINNING.rstrip()]
+    lines += [_GO_ON_FROM.rstrip()] if chained else []
     lines += [_RENDEZVOUS, _srun(task, options), "code=$?"]
     lines += [_REQUEUE.rstrip()] if options.requeues else []
     return "\n".join([*lines, 'end "$code"', ""])
@@ -132,22 +134,19 @@ def _escaped(byte: int) -> str:
 
 def _submit_script(task: Task, options: SlurmOptions) -> str:
     argv = sbatch_argv(task, options)
-    lines = ["#!/bin/bash", "# What cpt-slurm asks of Slurm; run by hand it submits the same.", ""]
-    lines += [f"mkdir -p {quoted(f'{task.folder}/logs')}", f'job=$({_words([*argv, *dependency(task, options)])} {_HERE}) && echo "$job"']
-    follow = f'job=$({_words([*argv, *next_in_chain(task)])}"$job" {_HERE} "$job") && echo "$job"'
-    return "\n".join([*lines, *[follow] * (options.chain - 1), ""])
+    submissions = [f"job=$({_words([*argv, *dependency(task, options)])} {_HERE})"]
+    submissions += [f'job=$({_words([*argv, *next_in_chain(task)])}"$job" {_HERE} "$job")'] * (options.chain - 1)
+    lines = ["#!/bin/bash", "# What cpt-slurm asks of Slurm; run by hand it submits the same.", "set -e"]
+    lines += [f"mkdir -p {quoted(f'{task.folder}/logs')}", *(f'{submission}\necho "$job"' for submission in submissions)]
+    return "\n".join([*lines, ""])
 
 
-def _identity(task: Task) -> list[str]:
-    """Who this job is, as its files and its id in the manifest name it."""
+def _identity(task: Task, chained: bool) -> list[str]:
+    """Who this job is, and who came before it in a chain, as their files and the manifest name them."""
     if task.members == 1:
         return ["job=$SLURM_JOB_ID"]
-    return ["export CPT_MEMBER=$SLURM_ARRAY_TASK_ID", "job=${SLURM_ARRAY_JOB_ID}_$CPT_MEMBER"]
-
-
-def _before(task: Task) -> str:
-    """The job before this one in a chain, which sbatch passes on as the script's argument."""
-    return "before=$1" if task.members == 1 else "before=${1}_$CPT_MEMBER"
+    lines = ["export CPT_MEMBER=$SLURM_ARRAY_TASK_ID", "job=${SLURM_ARRAY_JOB_ID}_$CPT_MEMBER"]
+    return [*lines, "before=${before}_$CPT_MEMBER"] if chained else lines
 
 
 def _srun(task: Task, options: SlurmOptions) -> str:

@@ -1,0 +1,37 @@
+#!/bin/bash
+# Written by cpt-slurm. What it asks of Slurm goes to sbatch as arguments: see submit.sh.
+
+before=$1
+set --
+
+source /home/me/.config/cpt/slurm.sh
+
+folder=/shared/runs/my-run/job
+job=$SLURM_JOB_ID
+export CPT_RANK_LOGS=$folder/logs/$job
+mkdir -p "$CPT_RANK_LOGS"
+rm -f "$folder/exit-$job"
+
+end() {
+    echo "$1" > "$folder/exit-$job"
+    exit "$1"
+}
+
+# How the job before this one ended stands, unless it asked for another.
+if [ -e "$folder/exit-$before" ] && read -r code < "$folder/exit-$before" && [ "$code" != 75 ]; then
+    end "$code"
+fi
+
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
+MASTER_ADDR=$(scontrol show node "$first" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')
+MASTER_PORT=$((20000 + SLURM_JOB_ID % 5000 * 2))  # every second one: the agents take the next
+export MASTER_ADDR MASTER_PORT
+
+trap : TERM USR1  # they are for the run; this shell must live to write down how it ended
+[ ! -e "$folder/cancel-$job" ] || end 75
+
+srun --nodes=2 --ntasks-per-node=1 --export=ALL --cpu-bind=none --kill-on-bad-exit=0 --open-mode=append --output=/shared/runs/my-run/job/logs/"$job"/node-%n.log \
+    sh -c 'export NODE_RANK=$SLURM_NODEID; exec "$@"' sh \
+    /opt/cpt/bin/python -m cpt.node /shared/runs/my-run
+code=$?
+end "$code"
