@@ -18,7 +18,11 @@ from cpt.errors import PluginError
 from cpt.log import open_loggers
 from cpt_aim import AimLogger, AimOptions
 
-RECIPE: dict[str, object] = {"optim": {"lr": 1e-5, "betas": [0.9, 0.95]}, "model": {"init": None, "name": "nova_tiny"}, "logger": {"aim": {}}}
+RECIPE: dict[str, object] = {
+    "optim": {"lr": 1e-5, "betas": [0.9, 0.95]},
+    "model": {"init": None, "name": "nova_tiny"},
+    "logger": {"aim": {}},
+}
 FIGURE = {"data": [{"type": "scatter", "x": [0.0, 1.0], "y": [-0.5, 0.25]}], "layout": {"title": {"text": "domain"}}}
 
 
@@ -118,7 +122,9 @@ def test_a_reader_sees_a_run_in_progress(tmp_path: Path, monkeypatch: pytest.Mon
     logger = AimLogger(AimOptions(), folder_of(tmp_path), "run")
     logger.start(RECIPE, 0)
     logger.metrics(1, {"train/loss": 2.5, "train/bad": math.inf})
-    code = "import sys; from aim.sdk.repo import Repo; print([m.name for m in Repo(sys.argv[1]).query_metrics('True', report_mode=0).iter()])"
+    code = (
+        "import sys; from aim.sdk.repo import Repo; print([m.name for m in Repo(sys.argv[1]).query_metrics('True', report_mode=0).iter()])"
+    )
     seen = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     logger.close()
     assert "train/loss" in seen.stdout
