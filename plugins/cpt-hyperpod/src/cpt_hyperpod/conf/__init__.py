@@ -1,0 +1,1 @@
+"""Recipe options that this package adds."""
