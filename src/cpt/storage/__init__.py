@@ -18,12 +18,12 @@ from cpt.storage.files import (
     remove,
     sha256_file,
     size_bytes,
-    version,
     write_bytes,
 )
 from cpt.storage.leases import Lease, lease
 from cpt.storage.location import absolute, base_name, cache_folder, check_location, is_url, join, local_path
 from cpt.storage.remote import reported
+from cpt.storage.version import version
 
 __all__ = [
     "MARKER",

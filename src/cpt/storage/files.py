@@ -218,16 +218,6 @@ def size_bytes(location: str) -> int:
         return local_path(location).stat().st_size
 
 
-def version(location: str) -> str:
-    """What changes when the file at `location` does: its size and time of change, or the storage's own account of it."""
-    with reported(location):
-        if is_url(location):
-            filesystem, path = open_filesystem(location)
-            return str(filesystem.ukey(path))
-        status = local_path(location).stat()
-        return f"{status.st_size}-{status.st_mtime_ns}"
-
-
 def _check_size(where: str, found_bytes: int, expected_bytes: int) -> None:
     if found_bytes != expected_bytes:
         raise StorageError(Fault(where, f"{found_bytes:,} bytes", f"{expected_bytes:,} bytes were to arrive", "try again"))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import glob
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -26,6 +28,8 @@ KEY = "data"
 STATE, SPLITS = "state.json", "dataset_dict.json"
 TABLES = (".parquet", ".arrow")
 READ_AHEAD_BYTES = 8 << 20
+TICK_S = 0.02
+"""Longer than the steps in which file systems tell the time: two changes within one have the same."""
 
 
 def find_files(locations: Sequence[str], split: str | None) -> list[str]:
@@ -47,7 +51,7 @@ def find_files(locations: Sequence[str], split: str | None) -> list[str]:
 
 
 def version(location: str) -> str:
-    """What changes when the file does.
+    """What changes when the file does. One that was written just now is waited for, so that no later change goes unseen.
 
     Raises:
         DataError: It is not there.
@@ -56,7 +60,10 @@ def version(location: str) -> str:
     with reported(location):
         if is_url(location):
             return str(filesystem.ukey(path))
-        status = os.stat(path)  # noqa: PTH116  fsspec's paths are strings
+        status = Path(path).stat()
+        if abs(time.time() - status.st_mtime) < TICK_S:
+            time.sleep(TICK_S)
+            status = Path(path).stat()
         return f"{status.st_size}-{status.st_mtime_ns}"
 
 
@@ -110,7 +117,7 @@ def filesystem_of(location: str) -> tuple[AbstractFileSystem, str]:
     if fault := location_fault(KEY, location):
         raise DataError(fault)
     if not is_url(location):
-        return _filesystem("file", (), 0), os.path.abspath(os.path.expanduser(location.removeprefix("file://")))  # noqa: PTH100, PTH111
+        return _filesystem("file", (), 0), str(Path(location.removeprefix("file://")).expanduser().absolute())
     scheme, path = location.split("://", 1)
     environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     try:
@@ -153,7 +160,7 @@ def _in_folder(filesystem: AbstractFileSystem, path: str, location: str, split: 
         path = f"{path}/{_chosen(json.loads(filesystem.cat_file(f'{path}/{SPLITS}'))['splits'], location, split)}"
     if filesystem.exists(f"{path}/{STATE}"):
         state = json.loads(filesystem.cat_file(f"{path}/{STATE}"))
-        return [f"{path}/{os.path.basename(entry['filename'])}" for entry in state["_data_files"]]  # noqa: PTH119
+        return [f"{path}/{Path(entry['filename']).name}" for entry in state["_data_files"]]
     found = [file for file in filesystem.find(path) if file.endswith(".parquet")]
     if split is None or not found:
         return found
