@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from swept import members
 
-from cpt.composition import compose, compose_grid, job_yaml
+from cpt.composition import compose, job_yaml
 from cpt.errors import RecipeError
 
 AMAZON = """
@@ -88,8 +89,8 @@ def test_a_file_for_training_leaves_the_saved_sample_behind(saved: Path) -> None
 
 
 def test_a_recipe_file_can_be_swept_over(saved: Path) -> None:
-    members = compose_grid(["optim.lr=1e-5,2e-5", "cluster=p5x4,p5x8"], recipe_file=saved)
-    assert [(c.recipe.optim.lr, c.recipe.cluster.nodes) for _, c in members] == [(1e-5, 4), (1e-5, 8), (2e-5, 4), (2e-5, 8)]
+    found = members(["optim.lr=1e-5,2e-5", "cluster=p5x4,p5x8"], recipe_file=saved)
+    assert [(c.recipe.optim.lr, c.recipe.cluster.nodes) for _, c in found] == [(1e-5, 4), (1e-5, 8), (2e-5, 4), (2e-5, 8)]
 
 
 def test_a_file_whose_values_have_the_wrong_shape_is_a_plain_fault(saved: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from swept import members
 
-from cpt.composition import compose, compose_grid, groups
+from cpt.composition import compose, groups
 from cpt.recipe.build import keys
 from cpt.recipe.gate import dotted, read_yaml, walk
 from cpt.recipe.library import Library
@@ -156,5 +157,5 @@ def test_the_experiment_makes_the_base_from_prose_and_random_weights() -> None:
 
 def test_the_default_takes_any_advised_rate() -> None:
     """As docs/recipe.md sweeps it: no preset's own floor stands in the way."""
-    members = compose_grid(["optim.lr=1e-5,3e-5", "model.hidden_dropout=0,0.1"])
-    assert [member.recipe.optim.lr for _, member in members] == [1e-5, 1e-5, 3e-5, 3e-5]
+    found = members(["optim.lr=1e-5,3e-5", "model.hidden_dropout=0,0.1"])
+    assert [member.recipe.optim.lr for _, member in found] == [1e-5, 1e-5, 3e-5, 3e-5]

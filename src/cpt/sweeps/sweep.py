@@ -158,13 +158,20 @@ def _sweeper(swept: SweptRecipe) -> Sweeper:
 
 
 def _checked(swept: SweptRecipe, all_values: bool) -> Composed:
-    """The sweep's first recipe; with `all_values`, after a look at each value of each axis and both ends of an interval."""
+    """The sweep's first recipe.
+
+    Raises:
+        RecipeError: Its faults, and (with `all_values`, also where it has none) those of each other value of each axis.
+    """
     faults: dict[Fault, None] = {}
-    for values in _samples(swept) if all_values else ():
+    for values in _samples(swept):
         try:
-            swept.compose(values)
+            composed = swept.compose(values)
         except RecipeError as error:
             faults.update(dict.fromkeys(error.faults))
+        else:
+            if not (all_values or faults):
+                return composed
     if faults:
         raise RecipeError.of(faults)
     return swept.compose(swept.first)
