@@ -176,7 +176,7 @@ def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen) -> tuple[
         manifest = new_manifest(identity=identity(parts), identity_parts=parts, data={}, versions={}, parent=recipe.model.init)
         run.write_recipe(recipe_yaml, json.dumps(recipe.kept(), indent=2))
         run.write_manifest(manifest | {"status": "queued"})
-    return run, _submit([run], task, chosen)[0]
+    return run, _submit_checked([run], task, chosen)[0]
 
 
 def _recipe_parts(recipe: Recipe) -> dict[str, Any]:
@@ -186,6 +186,10 @@ def _recipe_parts(recipe: Recipe) -> dict[str, Any]:
 
 def _submit(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> list[Submitted]:
     chosen.launcher.check(task)
+    return _submit_checked(runs, task, chosen)
+
+
+def _submit_checked(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> list[Submitted]:
     ids = chosen.launcher.submit(task)
     options = chosen.launcher.options.model_dump(mode="json")
     jobs = [Submitted.now(chosen.name, options, JobRef(job, task.name, str(task.folder))) for job in ids]
