@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from cpt.errors import DataError
 from cpt.testing.plugin import PluginContract
 
 TEXTS = ("A first document.", 'Two lines,\nand "quotes".', "naïve · 日本語 · 🎈", "$(true) ${x} \\n {{y}}", "The last of them.")
+CHANGED = (*TEXTS[:-1], "The lost of them.")
 
 
 class DataSourceContract(PluginContract):
@@ -51,8 +53,7 @@ class DataSourceContract(PluginContract):
         assert self._fingerprint(tmp_path / "here", TEXTS) == self._fingerprint(tmp_path / "there" / "deeper", TEXTS)
 
     def test_changed_content_changes_the_fingerprint(self, tmp_path: Path) -> None:
-        changed = (*TEXTS[:-1], TEXTS[-1].replace("last", "lost"))
-        assert self._fingerprint(tmp_path, TEXTS) != self._fingerprint(tmp_path, changed)
+        assert self._fingerprint(tmp_path, TEXTS) != self._fingerprint(tmp_path, CHANGED)
 
     def test_another_border_between_documents_changes_the_fingerprint(self, tmp_path: Path) -> None:
         assert self._fingerprint(tmp_path, ["ab", "cd"]) != self._fingerprint(tmp_path, ["abc", "d"])
@@ -78,6 +79,24 @@ class DataSourceContract(PluginContract):
         here, there = self._scattered(tmp_path / "a"), self._scattered(tmp_path / "z", backwards=True)
         assert list(self.make().documents(here)) == list(self.make().documents(there))
 
+    def test_the_parts_are_the_documents(self, locations: Sequence[str]) -> None:
+        """Each is plain JSON, and read by another instance than the one that made it."""
+        for count in (1, 2, 3, 50):
+            parts = json.loads(json.dumps(self.make().parts(locations, count)))
+            assert [text for part in parts for text in self.make().part_documents(part)] == list(self.make().documents(locations))
+
+    def test_where_documents_lie_decides_no_part(self, tmp_path: Path) -> None:
+        here, there = self._scattered(tmp_path / "a"), self._scattered(tmp_path / "z", backwards=True)
+        assert self._parts(here, 3) == self._parts(there, 3)
+
+    def test_a_part_whose_content_has_changed_is_refused(self, tmp_path: Path) -> None:
+        if self.plugin.parts is DataSource.parts:
+            pytest.skip("it makes no parts of its own")
+        parts = self.make().parts(self.write(tmp_path, TEXTS), 2)
+        self.write(tmp_path, CHANGED)
+        with pytest.raises(DataError):
+            [text for part in parts for text in self.make().part_documents(part)]
+
     def test_a_size_is_known_in_bytes_or_not_at_all(self, locations: Sequence[str]) -> None:
         size_bytes = self.make().size_bytes(locations)
         assert size_bytes is None or (type(size_bytes) is int and size_bytes > 0)
@@ -90,6 +109,9 @@ class DataSourceContract(PluginContract):
             self.make().fingerprint(missing)
         assert [location for location in missing if location not in str(error.value)] == []
         assert all(fault.rule for fault in error.value.faults)
+
+    def _parts(self, locations: Sequence[str], count: int) -> list[list[str]]:
+        return [list(self.make().part_documents(part)) for part in self.make().parts(locations, count)]
 
     def _scattered(self, folder: Path, backwards: bool = False) -> list[str]:
         """Locations of `TEXTS` in several folders, whose names are in their order or against it."""

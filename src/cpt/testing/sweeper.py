@@ -57,6 +57,15 @@ class SweeperContract(PluginContract):
             assert sweeper.propose(trials[:number]) == trial.values
             assert self.make().propose(trials[:number]) == trial.values
 
+    def test_it_looks_at_results_or_says_that_it_does_not(self) -> None:
+        """Members of a sweep that looks at none are all composed before the first one starts."""
+        if self.plugin.looks_at_results:
+            pytest.skip("it looks at results, and says so")
+        trials = self._sweep(self.choices)
+        better = [replace(trial, value=1.0 / (number + 1), reports={}) for number, trial in enumerate(trials)]
+        for number, trial in enumerate(trials):
+            assert self.make().propose(better[:number]) == trial.values
+
     def test_no_trial_is_proposed_again(self) -> None:
         """Members are named by their values: two with the same would be one."""
         proposed = [tuple(trial.values.items()) for trial in self._sweep(self.choices)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from numpy import str_
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from cpt.contracts import DataSource
 from cpt.errors import DataError, Fault
@@ -40,6 +41,24 @@ class Unrelated:
         if missing:
             raise DataError.of(Fault("data", location, "is not a file") for location in missing)
         return sorted(text for location in locations for text in read(location))
+
+    def parts(self, locations: Sequence[str], count: int) -> Sequence[JsonValue]:
+        seen = digest(self.texts(locations))
+        ranges = pairwise(self.cuts(locations, count))
+        return [{"locations": list(locations), "begin": begin, "end": end, "seen": seen} for begin, end in ranges]
+
+    def part_documents(self, part: JsonValue) -> Iterator[str]:
+        self.unchanged(part)
+        yield from list(self.documents(part["locations"]))[part["begin"] : part["end"]]
+
+    def unchanged(self, part: JsonValue) -> list[str]:
+        texts = self.texts(part["locations"])
+        if digest(texts) != part["seen"]:
+            raise DataError("data", "", "has changed since")
+        return texts
+
+    def cuts(self, locations: Sequence[str], count: int) -> list[int]:
+        return [len(self.texts(locations)) * number // count for number in range(count + 1)]
 
     def size_bytes(self, locations: Sequence[str]) -> int | None:
         return None
@@ -139,7 +158,31 @@ class ByPath(Good):
 
     def documents(self, locations: Sequence[str]) -> Iterator[str]:
         for location in sorted(locations):
-            yield from read(location)
+            yield from sorted(read(location))
+
+    def part_documents(self, part: JsonValue) -> Iterator[str]:
+        yield from self.unchanged(part)[part["begin"] : part["end"]]
+
+
+class ShortParts(Good):
+    caught_by = "test_the_parts_are_the_documents"
+
+    def parts(self, locations: Sequence[str], count: int) -> Sequence[JsonValue]:
+        return Good.parts(self, locations, count)[:40]
+
+
+class PartsByPath(Good):
+    caught_by = "test_where_documents_lie_decides_no_part"
+
+    def cuts(self, locations: Sequence[str], count: int) -> list[int]:
+        return [0, len(read(min(locations))), len(self.texts(locations))]
+
+
+class PartsUnseen(Good):
+    caught_by = "test_a_part_whose_content_has_changed_is_refused"
+
+    def part_documents(self, part: JsonValue) -> Iterator[str]:
+        yield from self.texts(part["locations"])[part["begin"] : part["end"]]
 
 
 class SizeInMegabytes(Good):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from cpt.contracts import Logger
 from cpt.testing import LoggerContract
@@ -26,8 +29,11 @@ class Good(Logger):
     def text(self, step: int, name: str, text: str) -> None:
         pass
 
-    def close(self) -> None:
+    def flush(self) -> None:
         self.file().write_text(json.dumps(self.rows))
+
+    def close(self) -> None:
+        Good.flush(self)
 
     def kept(self, rows: list[Row], step: int) -> list[Row]:
         return [row for row in rows if row[0] <= step]
@@ -74,7 +80,38 @@ class Appender(Good):
     caught_by = "test_a_run_that_goes_on_has_each_step_once"
 
     def kept(self, rows: list[Row], step: int) -> list[Row]:
-        return rows
+        return rows if step else []
+
+
+class StartsAtItsLast(Good):
+    caught_by = "test_a_run_that_begins_anew_has_no_earlier_row"
+
+    def kept(self, rows: list[Row], step: int) -> list[Row]:
+        return Good.kept(self, rows, step) if step else [row for row in rows if row[0] > 2]
+
+
+class OneThread(Good):
+    caught_by = "test_it_is_made_on_one_thread_and_called_on_another"
+
+    def __init__(self, options: BaseModel, folder: Path, run_name: str) -> None:
+        Good.__init__(self, options, folder, run_name)
+        self.rows = []
+        self.connection = sqlite3.connect(":memory:")
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        self.connection.execute("SELECT 1")
+        Good.metrics(self, step, values)
+
+    def close(self) -> None:
+        self.connection.close()
+        Good.close(self)
+
+
+class NeverFlushes(Good):
+    caught_by = "test_a_run_that_was_killed_goes_on"
+
+    def flush(self) -> None:
+        pass
 
 
 class LockedForever(Good):

@@ -63,6 +63,17 @@ class Counting(Good):
         return self.members()[self.asked - 1] if self.asked <= self.size else None
 
 
+class LooksAfterAll(Good):
+    caught_by = "test_it_looks_at_results_or_says_that_it_does_not"
+    looks_at_results = False
+
+    def propose(self, trials: Sequence[Trial]) -> Mapping[str, str] | None:
+        members = self.members()[: self.size]
+        if trials and trials[0].value is not None and trials[0].value < 2:
+            members = members[:1] + members[:0:-1]
+        return members[len(trials)] if len(trials) < self.size else None
+
+
 class BestAgain(Good):
     caught_by = "test_no_trial_is_proposed_again"
 
