@@ -1,0 +1,1 @@
+"""Recipe options of cpt-optuna: YAML only."""
