@@ -13,7 +13,7 @@ from typing import Any
 from cpt import storage
 from cpt.base import with_amazons_start
 from cpt.console import say
-from cpt.contracts import JobRef, LauncherOptions, Task
+from cpt.contracts import JobRef, JobState, LauncherOptions, Task
 from cpt.data.prepare import store_root
 from cpt.errors import StorageError
 from cpt.identity import default_name, identity
@@ -23,7 +23,7 @@ from cpt.recipe.schema import Recipe
 from cpt.resources import Chosen, gpus_per_node, processes_per_node
 from cpt.rundir import RunDirectory
 from cpt.submission import Submission
-from cpt.submit import finished, manifest_to_go_on_with, queue_name, write_records
+from cpt.submit import finished, manifest_to_go_on_with, queue_name, refuse_other_identity, write_records
 
 MEMBERS = "members.json"
 
@@ -164,19 +164,32 @@ def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen) -> tuple[
     """Submits a recipe to another engine, and records the job in a run directory of ours.
 
     Raises:
-        RecipeError, ResourceError: The launcher refuses it.
+        RecipeError, ResourceError: The launcher refuses it, or the run's name belongs to a run of another recipe.
     """
-    run = recipe_run(recipe)
-    if (earlier := Submitted.read(run)) and _goes_on(earlier, chosen):
-        say(f"submitted already: {earlier.launcher} {earlier.id}")
+    run, parts = recipe_run(recipe), _recipe_parts(recipe)
+    if earlier := _standing(run, parts, chosen):
         return run, earlier
-    task, parts = recipe_task(recipe, run), _recipe_parts(recipe)
+    task = recipe_task(recipe, run)
     chosen.launcher.check(task)
     with run.lease():
         manifest = new_manifest(identity=identity(parts), identity_parts=parts, data={}, versions={}, parent=recipe.model.init)
         run.write_recipe(recipe_yaml, json.dumps(recipe.kept(), indent=2))
         run.write_manifest(manifest | {"status": "queued"})
     return run, _submit_checked([run], task, chosen)[0]
+
+
+def _standing(run: RunDirectory, parts: dict[str, Any], chosen: Chosen) -> Submitted | None:
+    """The run's job where that waits, runs or is done: another engine does not go on, so it is not asked twice."""
+    manifest, job = run.manifest(), Submitted.read(run)
+    if manifest is not None:
+        refuse_other_identity(run, manifest, parts)
+    if manifest is None or job is None or job.launcher != chosen.name:
+        return None
+    is_done = manifest["status"] == "completed" or (state := chosen.launcher.status(job.ref).state) is JobState.COMPLETED
+    if not is_done and state.ended:
+        return None
+    say(f"{'finished' if is_done else 'submitted'} already: {job.launcher} {job.id}")
+    return job
 
 
 def _recipe_parts(recipe: Recipe) -> dict[str, Any]:

@@ -116,16 +116,26 @@ def manifest_to_go_on_with(run: RunDirectory, submission: Submission) -> dict[st
     """
     manifest = run.manifest()
     if manifest is not None:
-        _refuse_other_identity(run, manifest, submission)
+        refuse_other_identity(run, manifest, submission.identity)
         _refuse_fewer_steps(run, manifest, submission.plan)
     return manifest
 
 
-def _refuse_other_identity(run: RunDirectory, manifest: dict[str, Any], submission: Submission) -> None:
-    if manifest["identity"] != identity(submission.identity):
+def refuse_other_identity(run: RunDirectory, manifest: dict[str, Any], parts: dict[str, Any]) -> None:
+    """Refuses to take `run` for another than it is.
+
+    Args:
+        run: The run that is there.
+        manifest: Its manifest.
+        parts: What decides the numbers of the run that is asked for.
+
+    Raises:
+        RecipeError: They differ; each difference.
+    """
+    if manifest["identity"] != identity(parts):
         raise RecipeError.of(
             Fault("run.name", run.name, f"is a run with another identity: {line}", "Give the new run another run.name")
-            for line in difference(manifest["identity_parts"], submission.identity)
+            for line in difference(manifest["identity_parts"], parts)
         )
 
 

@@ -76,8 +76,12 @@ def test_a_job_is_followed_to_its_checkpoint_and_the_next_starts_from_it(
     assert "submitted already" in cpt(capsys, "train", *words, "run.name=first")
     run = "s3://output/runs/first"
     assert "queued" in cpt(capsys, "jobs", "status", run)
+    assert "another identity" in cpt(capsys, "train", *words, "run.name=first", "optim.lr=2e-5", code=2)
     job = complete("first")
+    assert "finished already" in cpt(capsys, "train", *words, "run.name=first")
     assert "completed" in cpt(capsys, "jobs", "wait", run)
+
+    assert "finished already" in cpt(capsys, "train", *words, "run.name=first")
 
     client = boto3.client("s3")
     manifest = json.loads(client.get_object(Bucket="output", Key="runs/first/manifest.json")["Body"].read())

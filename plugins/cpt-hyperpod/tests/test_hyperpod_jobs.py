@@ -76,12 +76,13 @@ def test_the_condition_that_holds_is_the_state(
     assert status.reason == (f"it is {conditions[-1]}" if conditions else "not seen by the training operator yet")
 
 
-def test_a_job_is_not_submitted_twice_while_it_lives(
-    submitted: JobRef, nova_task: Callable[..., Task], launcher: Callable[..., HyperpodLauncher], kubernetes: Any
+@pytest.mark.parametrize(("condition", "says"), [("Running", "submitted already"), ("Succeeded", "trained by this job already")])
+def test_a_recipe_is_not_submitted_twice_while_its_job_lives_or_is_done(
+    submitted: JobRef, nova_task: Callable[..., Task], launcher: Callable[..., HyperpodLauncher], kubernetes: Any, condition: str, says: str
 ) -> None:
-    kubernetes.conditions(submitted.id, "Running")
+    kubernetes.conditions(submitted.id, condition)
     before = dict(kubernetes.objects)
-    with pytest.raises(ResourceError, match="submitted already"):
+    with pytest.raises(ResourceError, match=says):
         launcher().submit(nova_task())
     assert kubernetes.objects == before
 

@@ -55,7 +55,7 @@ class HyperpodLauncher(Launcher):
         return self._files(nova_job(task, self._options), self._options.account or ACCOUNT_PLACEHOLDER)
 
     def submit(self, task: Task) -> tuple[str, ...]:
-        """Applies the objects with kubectl. A job of the same name that has ended makes way; one that has not is refused."""
+        """Applies the objects with kubectl. A job of the same recipe that has failed makes way; one that lives or is done is refused."""
         job = nova_job(task, self._options)
         account = self._options.account or preflight.account(self._options)
         task.folder.mkdir(parents=True, exist_ok=True)
@@ -113,10 +113,13 @@ class HyperpodLauncher(Launcher):
 
     def _make_way(self, job: NovaJob) -> None:
         state = self.status(JobRef(job.name, job.name, "")).state
+        if state is JobState.COMPLETED:
+            rule, cure = "the same recipe has been trained by this job already", "Take its checkpoint, or give a new run another run.name"
+            raise ResourceError(Fault("launcher.name", job.name, rule, cure))
         if not state.ended:
             rule = "the same recipe is submitted already, and the job has not ended"
             raise ResourceError(Fault("launcher.name", job.name, rule, "Follow it with cpt jobs wait, or cancel it first"))
-        if state is not JobState.UNKNOWN:
+        if state is JobState.FAILED:
             self._delete(job.name)
 
     def _delete(self, name: str) -> None:
