@@ -14,7 +14,7 @@ from cpt.contracts import DataSource
 from cpt.data.processes import run_members
 from cpt.data.progress import Progress, onwards
 from cpt.data.shard import Shard, ShardJob, argv_of
-from cpt.data.store import TokenStore, find_store, is_whole, join_stores, local_root, publish_store, store_key
+from cpt.data.store import TokenStore, find_store, join_stores, local_root, publish_store, store_key
 from cpt.data.tokenizer import TextTokenizer
 
 PART_BYTES = 64 << 20
@@ -79,13 +79,13 @@ def _tokenise(job: ShardJob, parts: Sequence[Path], processes: int, progress: Pr
 
 def _is_here(root: str, shard: Shard, part: Path) -> bool:
     """Whether the shard's folder is on this machine, fetched if another has published it."""
-    if is_whole(part):
+    if storage.is_whole(part):
         return True
     location = storage.join(root, shard.name)
     if not storage.is_url(location) or not storage.exists(storage.join(location, storage.MARKER)):
         return False
     storage.download(location, part)
-    return is_whole(part)
+    return storage.is_whole(part)
 
 
 @contextmanager

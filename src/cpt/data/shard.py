@@ -26,7 +26,7 @@ from cpt import plugins, storage
 from cpt.contracts import DataSource
 from cpt.data.processes import run_members
 from cpt.data.progress import Progress, onwards
-from cpt.data.store import TokenStore, is_whole, write_store
+from cpt.data.store import TokenStore, write_store
 from cpt.data.tokenizer import TextTokenizer
 from cpt.errors import EXIT_DONE, EXIT_PREEMPTED, EXIT_USER, UserError
 
@@ -111,7 +111,7 @@ class ShardJob:
 def _is_there(location: str) -> bool:
     if storage.is_url(location):
         return storage.exists(storage.join(location, storage.MARKER))
-    return is_whole(storage.local_path(location))
+    return storage.is_whole(storage.local_path(location))
 
 
 class Told:

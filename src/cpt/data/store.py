@@ -29,7 +29,7 @@ from cpt import storage
 from cpt.data.pack import Int64s
 from cpt.data.progress import Progress, silent
 from cpt.data.tokenizer import TextTokenizer
-from cpt.errors import CheckpointError, DataError
+from cpt.errors import DataError
 
 FORMAT = 1
 DIGEST_BYTES = 16
@@ -142,11 +142,11 @@ def find_store(fingerprint: str | None, tokenizer: TextTokenizer, root: str | Pa
     key = store_key(fingerprint, tokenizer)
     folder = local_root(root) / key
     remote = storage.join(str(root), key)
-    if is_whole(folder):
+    if storage.is_whole(folder):
         return TokenStore(folder)
     if storage.is_url(remote) and storage.exists(storage.join(remote, storage.MARKER)):
         storage.download(remote, folder)
-        return TokenStore(folder) if is_whole(folder) else None
+        return TokenStore(folder) if storage.is_whole(folder) else None
     return None
 
 
@@ -197,17 +197,6 @@ def local_root(root: str | Path) -> Path:
 def store_key(fingerprint: str, tokenizer: TextTokenizer) -> str:
     """Name of the store that these inputs make."""
     return hashlib.sha256(f"{FORMAT} {fingerprint} {tokenizer.sha256}".encode()).hexdigest()[:32]
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether a store stands there, every hash right."""
-    if not (folder / storage.MARKER).exists():
-        return False
-    try:
-        storage.verify_folder(folder)
-    except CheckpointError:
-        return False
-    return True
 
 
 def write_store(folder: Path, documents: Iterable[str], fingerprint: str, tokenizer: TextTokenizer, progress: Progress) -> None:

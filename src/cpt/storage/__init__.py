@@ -3,7 +3,7 @@
 A location is a local path or a URL of the schemes file, s3, gs, az and hf. Whatever the file system raises comes as `StorageError`.
 """
 
-from cpt.storage.committed import commit, committed_folder, verify_folder
+from cpt.storage.committed import commit, committed_folder, is_whole, verify_folder
 from cpt.storage.files import (
     MARKER,
     download,
@@ -39,6 +39,7 @@ __all__ = [
     "expand",
     "fetch",
     "is_url",
+    "is_whole",
     "join",
     "lease",
     "list_names",

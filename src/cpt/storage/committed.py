@@ -16,7 +16,10 @@ from cpt.errors import CheckpointError, Fault
 from cpt.storage.files import MARKER, sha256_file
 from cpt.storage.remote import reported
 from cpt.storage.scratch import put_in_place, scratch_beside
+from cpt.storage.version import version
 
+_whole: set[tuple[Path, tuple[tuple[Path, str], ...]]] = set()
+"""Folders, and the versions of their files, that this process has found whole."""
 _CURE = "delete the folder; what was committed before it is used"
 
 
@@ -66,6 +69,20 @@ def verify_folder(folder: Path) -> str:
     if faults:
         raise CheckpointError(*faults)
     return hashlib.sha256(marker).hexdigest()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether `folder` is committed and every file in it is what was committed; files that have not changed are read once a process."""
+    if not (folder / MARKER).is_file():
+        return False
+    key = (folder, tuple((file, version(str(file))) for file in sorted(folder.rglob("*")) if file.is_file()))
+    if key not in _whole:
+        try:
+            verify_folder(folder)
+        except CheckpointError:
+            return False
+        _whole.add(key)
+    return True
 
 
 def _seal(folder: Path) -> str:
