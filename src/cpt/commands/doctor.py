@@ -15,7 +15,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
     recipe = composed(arguments).recipe
     line = StatusLine()
-    report = examine(recipe, lambda subject: line.update(f"looking at {subject}"))
+    report = examine(recipe, progress=lambda subject: line.update(f"looking at {subject}"))
     line.clear()
     show(arguments, report.to_json(), report.lines())
     return report.exit_code

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from cpt.doctor.answers import QUESTIONS
+from cpt.doctor.answers import QUESTIONS, Question
 from cpt.doctor.finding import Answer, Check, Finding, Level, Report
 from cpt.doctor.machine import accelerators, memory, system
 from cpt.doctor.packages import packages, plugin_packages
@@ -14,7 +14,7 @@ from cpt.doctor.speed import speed
 from cpt.doctor.trial import tried
 from cpt.recipe.schema import Recipe
 
-__all__ = ["CHECKS", "Answer", "Finding", "Level", "Report", "examine"]
+__all__ = ["CHECKS", "QUESTIONS", "Answer", "Finding", "Level", "Report", "examine"]
 
 CHECKS: dict[str, tuple[Check, float]] = {
     "machine": (system, 5.0),
@@ -32,13 +32,23 @@ CHECKS: dict[str, tuple[Check, float]] = {
 QUESTION_S = 30.0
 
 
-def examine(recipe: Recipe, progress: Callable[[str], None], checks: Mapping[str, tuple[Check, float]] = CHECKS) -> Report:
+def silent(subject: str) -> None:
+    """No progress."""
+
+
+def examine(
+    recipe: Recipe,
+    checks: Mapping[str, tuple[Check, float]] = CHECKS,
+    questions: Mapping[str, Question] = QUESTIONS,
+    progress: Callable[[str], None] = silent,
+) -> Report:
     """Looks at everything that `recipe` needs; what fails or hangs is reported, and the rest goes on.
 
     Args:
         recipe: From `cpt.compose`.
+        checks: What is looked at.
+        questions: What is answered from it.
         progress: Told of each subject before it is looked at.
-        checks: What is looked at, as in `CHECKS`.
     """
     findings: list[Finding] = []
     for subject, (check, timeout_s) in checks.items():
@@ -46,7 +56,7 @@ def examine(recipe: Recipe, progress: Callable[[str], None], checks: Mapping[str
         found, faults = tried(lambda check=check: check(recipe), timeout_s)  # type: ignore[misc]
         findings += [*found, *(Finding.of_fault(subject, fault) for fault in faults)]
     answers: list[Answer] = []
-    for what, question in QUESTIONS.items():
+    for what, question in questions.items():
         progress(what)
         given, faults = tried(lambda question=question: question(recipe, findings), QUESTION_S)  # type: ignore[misc]
         answers += [*given, *(Answer(what, False, str(fault)) for fault in faults)]

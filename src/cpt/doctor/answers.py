@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from cpt import plugins, storage
+from cpt import offers, plugins, storage
 from cpt.base import HUB_NAME, resolve_base
 from cpt.console import duration
 from cpt.data.prepare import store_root
 from cpt.doctor.finding import Answer, Finding, Level
-from cpt.doctor.machine import meminfo_gb, memory_limit_gb
+from cpt.doctor.machine import usable_memory_gb
 from cpt.doctor.trial import tried
+from cpt.errors import Fault, UserError
 from cpt.recipe.schema import Recipe
 from cpt.resources import LOCAL, choose_launcher, processes_per_node, refuse_too_large
 from cpt.submission import estimate
@@ -26,20 +27,27 @@ def training(recipe: Recipe, findings: Sequence[Finding]) -> Iterator[Answer]:
     """Whether the recipe itself would train, where, how long and in what memory."""
     what = f"train {recipe.model.name}"
     init = recipe.model.init or "random"
-    if storage.is_url(init) or HUB_NAME.fullmatch(init):
+    if wrong := next((finding for finding in findings if finding.level is Level.PROBLEM), None):
+        yield Answer(what, False, str(Fault(wrong.subject, "", wrong.text, wrong.cure)))
+    elif storage.is_url(init) or HUB_NAME.fullmatch(init):
         yield Answer(what, None, f"model.init={init} would be fetched; cpt plan does that, and says")
-        return
+    else:
+        try:
+            works, why = _trains(recipe, has_gpus=any(finding.figures.get("gpus") for finding in findings))
+        except UserError as error:
+            works, why = False, str(error.faults[0])
+        yield Answer(what, works, why)
+
+
+def _trains(recipe: Recipe, has_gpus: bool) -> tuple[bool, str]:
     chosen = choose_launcher(recipe)
     plan = estimate(recipe, resolve_base(recipe))
     refuse_too_large(recipe, plan)
-    needed = plan.layout.memory_gb
-    if chosen.is_local and recipe.cluster.memory_gb is None and not _on_gpus(findings):
-        usable, needed = _usable_memory_gb(), needed * processes_per_node(recipe)
-        if needed > usable:
-            yield Answer(what, False, f"it needs {needed:.1f} GB of memory, and {usable:.1f} GB are free")
-            return
+    each = plan.layout.memory_gb
+    if chosen.is_local and not has_gpus and (needed := each * processes_per_node(recipe)) > (usable := usable_memory_gb()):
+        return False, f"it needs {needed:.1f} GB of memory, and {usable:.1f} GB are free"
     where = "here" if chosen.is_local else f"on cluster={recipe.cluster.name} through launcher={chosen.name}"
-    yield Answer(what, True, f"{where}: {plan.steps} steps in about {duration(plan.seconds)}, {plan.layout.memory_gb:.1f} GB a process")
+    return True, f"{where}: {plan.steps} steps in about {duration(plan.seconds)}, {each:.1f} GB a process"
 
 
 def precision(recipe: Recipe, findings: Sequence[Finding]) -> Iterator[Answer]:  # noqa: ARG001  as every question
@@ -54,8 +62,8 @@ def precision(recipe: Recipe, findings: Sequence[Finding]) -> Iterator[Answer]: 
 
 def launchers(recipe: Recipe, findings: Sequence[Finding]) -> Iterator[Answer]:  # noqa: ARG001  as every question
     """Each launcher that is installed or known."""
-    here = {plugin.name for plugin in plugins.installed("launchers")}
-    packages = {name: package for (kind, name), package in plugins.OFFERED_BY.items() if kind == "launchers"}
+    here = {plugin.name for plugin in offers.installed("launchers")}
+    packages = {name: package for (kind, name), package in offers.OFFERED_BY.items() if kind == "launchers"}
     for name in sorted(here | packages.keys(), key=lambda name: (name != LOCAL, name)):
         found, faults = tried(lambda name=name: [_launcher(name, packages.get(name), name in here)], LAUNCHER_S)  # type: ignore[misc]
         yield from (*found, *(Answer(f"launcher={name}", False, str(fault)) for fault in faults))
@@ -80,18 +88,9 @@ def object_storage(recipe: Recipe, findings: Sequence[Finding]) -> Iterator[Answ
     if not any(finding.subject == "S3" for finding in concerned):
         yield Answer("S3", None, "nothing in the recipe is there; run.output=s3://BUCKET/... asks")
     elif wrong := next((finding for finding in concerned if finding.level is Level.PROBLEM), None):
-        yield Answer("S3", False, f"{wrong.text}. {wrong.cure}")
+        yield Answer("S3", False, str(Fault("", "", wrong.text, wrong.cure)))
     else:
         yield Answer("S3", True, "what the recipe names there can be reached")
 
 
-QUESTIONS: dict[str, Question] = {"training": training, "bf16": precision, "launchers": launchers, "S3": object_storage}
-
-
-def _on_gpus(findings: Sequence[Finding]) -> bool:
-    return any(finding.figures.get("gpus") for finding in findings)
-
-
-def _usable_memory_gb() -> float:
-    free = meminfo_gb("MemAvailable")
-    return min(free, memory_limit_gb() or free)
+QUESTIONS: dict[str, Question] = {"train this": training, "bf16": precision, "launchers": launchers, "S3": object_storage}

@@ -8,10 +8,12 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from cpt.doctor.finding import Finding, Level
+from cpt.errors import one_line
 from cpt.launch.machine import cores, gpus
 from cpt.recipe.schema import Recipe
 
@@ -42,12 +44,10 @@ def system(recipe: Recipe) -> Iterator[Finding]:  # noqa: ARG001  as every check
 
 def memory(recipe: Recipe) -> Iterator[Finding]:
     """Memory of the machine, what of it is free, the container's limit, and what processes share."""
-    of_machine, free = meminfo_gb("MemTotal"), meminfo_gb("MemAvailable")
-    limit = memory_limit_gb()
-    usable = min(free, limit or free)
+    of_machine, free, limit = meminfo_gb("MemTotal"), meminfo_gb("MemAvailable"), memory_limit_gb()
     text = f"{free:.1f} of {of_machine:.1f} GB free · " + (f"the container's limit is {limit:.1f} GB" if limit else "no container limit")
     figures = {"memory_gb": of_machine, "free_memory_gb": free, "container_limit_gb": limit}
-    if usable < LITTLE_MEMORY_GB:
+    if usable_memory_gb() < LITTLE_MEMORY_GB:
         yield Finding("memory", text, Level.WARNING, "end what else runs here: torch alone takes about 1 GB a process", figures)
     else:
         yield Finding("memory", text, figures=figures)
@@ -60,16 +60,23 @@ def memory(recipe: Recipe) -> Iterator[Finding]:
 def accelerators(recipe: Recipe) -> Iterator[Finding]:  # noqa: ARG001  as every check
     """GPUs by nvidia-smi, and whether torch's build can use them."""
     build, cuda = torch_build()
-    found = _nvidia_smi()
+    found, failure = _nvidia_smi()
     figures = {"gpus": [dict(zip(("name", "memory_mb", "driver"), row, strict=False)) for row in found], "torch": build, "cuda": cuda}
     with_cuda = f"torch {build} " + (f"with CUDA {cuda}" if cuda else "without CUDA")
-    if not found and not gpus():
+    if failure:
+        cure = "mend the driver, or remove it where there is no GPU"
+        yield Finding("GPUs", f"nvidia-smi fails: {failure} · {with_cuda}", Level.WARNING, cure, figures)
+    elif not found and not gpus():
         yield Finding("GPUs", f"none: training runs on the CPU · {with_cuda}", figures=figures)
-        return
+    else:
+        yield _gpus(found, cuda, with_cuda, figures)
+
+
+def _gpus(found: list[tuple[str, ...]], cuda: str | None, with_cuda: str, figures: Mapping[str, Any]) -> Finding:
     names = " + ".join(f"{sum(row[:2] == kind for row in found)} x {kind[0]}, {float(kind[1]) / 1000:.0f} GB" for kind in _kinds(found))
     text = f"{names or ', '.join(gpus())} · driver {found[0][2] if found else 'unknown'} · {with_cuda}"
     level, cure = _fit(cuda, found[0][2] if found else "")
-    yield Finding("GPUs", text, level, cure, figures)
+    return Finding("GPUs", text, level, cure, figures)
 
 
 def torch_build() -> tuple[str | None, str | None]:
@@ -80,6 +87,12 @@ def torch_build() -> tuple[str | None, str | None]:
     text = Path(spec.origin).with_name("version.py").read_text()
     version, cuda = (re.search(rf"^{name}\b[^=]*= '([^']*)'", text, re.MULTILINE) for name in ("__version__", "cuda"))
     return version and version[1], cuda and cuda[1]
+
+
+def usable_memory_gb() -> float:
+    """What this process may still take of the machine's memory, in GB."""
+    free = meminfo_gb("MemAvailable")
+    return min(free, memory_limit_gb() or free)
 
 
 def meminfo_gb(key: str, file: Path = Path("/proc/meminfo")) -> float:
@@ -106,15 +119,17 @@ def memory_limit_gb(groups: Path = Path("/sys/fs/cgroup"), membership: Path = Pa
     return smallest / GB if smallest < _NO_LIMIT_BYTES else None
 
 
-def _nvidia_smi() -> list[tuple[str, ...]]:
-    """Name, memory in MB and driver of each GPU, as text; none where the program is missing or fails."""
+def _nvidia_smi() -> tuple[list[tuple[str, ...]], str]:
+    """Name, memory in MB and driver of each GPU, as text; and what the program says where it fails."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return []
+        return [], ""
     query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     listed = subprocess.run(query, capture_output=True, text=True, timeout=8, check=False)  # noqa: S603  (an argv, never a shell)
-    rows = [tuple(cell.strip() for cell in line.split(",")) for line in listed.stdout.splitlines()] if listed.returncode == 0 else []
-    return [row for row in rows if len(row) == 3]
+    if listed.returncode:
+        return [], one_line((listed.stdout + listed.stderr).strip() or f"exit code {listed.returncode}", 200)
+    rows = [tuple(cell.strip() for cell in line.split(",")) for line in listed.stdout.splitlines()]
+    return [row for row in rows if len(row) == 3], ""
 
 
 def _kinds(found: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from cpt import storage
@@ -46,8 +47,7 @@ def store(recipe: Recipe) -> Iterator[Finding]:
 def lock(recipe: Recipe) -> Iterator[Finding]:
     """Whether a run's lease can be taken in `run.output`, and keeps a second writer out."""
     location = recipe.run.output
-    storage.check_location(location, "run.output")
-    with storage.reported(location), _trial_place(location) as place, storage.lease(place):
+    with _trial_place(location, "run.output") as place, storage.lease(place):
         try:
             with storage.lease(place):
                 cure = "name a run.output on a file system with locks"
@@ -57,8 +57,7 @@ def lock(recipe: Recipe) -> Iterator[Finding]:
 
 
 def _place(subject: str, location: str, checkpoint_gb: float, kept: int) -> Finding:
-    storage.check_location(location, subject)
-    with storage.reported(location), _trial_place(location) as place:
+    with _trial_place(location, subject) as place:
         if storage.is_url(location):
             return _remote(subject, location, place)
         write, read = _disk_speed(Path(place, "sample"))
@@ -132,16 +131,32 @@ def _timed(took: dict[str, float], act: str) -> Iterator[None]:
 
 
 @contextmanager
-def _trial_place(location: str) -> Iterator[str]:
-    """A place of its own at `location`, which is made where it is not there; nothing of it stays."""
-    if storage.is_url(location):
-        place = storage.join(location, f".cpt-doctor-{secrets.token_hex(4)}")
-        try:
+def _trial_place(location: str, where: str) -> Iterator[str]:
+    """A place of its own at `location`, which is made where it is not there; nothing of it stays.
+
+    Raises:
+        StorageError: The location is refused, or what was tried there failed: the fault is about the location, not about the trial.
+    """
+    storage.check_location(location, where)
+    try:
+        with storage.reported(location), (_trial_url if storage.is_url(location) else _trial_folder)(location) as place:
             yield place
-        finally:
-            with contextlib.suppress(StorageError, OSError):
-                storage.remove(place)
-        return
+    except StorageError as error:
+        raise StorageError.of(replace(fault, where=location) for fault in error.faults) from error
+
+
+@contextmanager
+def _trial_url(location: str) -> Iterator[str]:
+    place = storage.join(location, f".cpt-doctor-{secrets.token_hex(4)}")
+    try:
+        yield place
+    finally:
+        with contextlib.suppress(StorageError):
+            storage.remove(place)
+
+
+@contextmanager
+def _trial_folder(location: str) -> Iterator[str]:
     folder = storage.local_path(location)
     made = [above for above in (folder, *folder.parents) if not above.exists()]
     try:
