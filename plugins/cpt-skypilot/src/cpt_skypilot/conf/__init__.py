@@ -1,0 +1,1 @@
+"""The recipe options of this package; YAML only."""

@@ -1,0 +1,65 @@
+"""SkyPilot for the tests: a stand-in for its jobs, and the real one, where there is one, for what needs no cloud."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SUPPORT = Path(__file__).parent / "support"
+
+
+@contextmanager
+def stand_in(folder: Path) -> Iterator[Path]:
+    """The program `sky` on PATH is the stand-in, meanwhile; its folder."""
+    program = folder / "bin" / "sky"
+    program.parent.mkdir()
+    program.write_text(f"#!{sys.executable}\n" + (SUPPORT / "sky_stand_in.py").read_text())
+    program.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+        patch.setenv("SKY_STAND_IN", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def sky_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The stand-in of a test's own."""
+    with stand_in(tmp_path_factory.mktemp("sky")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="class")
+def shared_sky_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The stand-in for the tests of a class, there before and after each."""
+    with stand_in(tmp_path_factory.mktemp("sky")) as folder:
+        yield folder
+
+
+@pytest.fixture
+def real_sky(tmp_path: Path) -> Callable[[dict[str, Any]], Any]:
+    """Asks SkyPilot itself (`support/ask_sky.py`), in the Python that CPT_SKY_PYTHON names, else in this one; it reaches no network."""
+    python = os.environ.get("CPT_SKY_PYTHON", sys.executable)
+    if (
+        shutil.which(python) is None
+        or subprocess.run([python, "-c", "import importlib.util as u, sys; sys.exit(not u.find_spec('sky'))"]).returncode
+    ):
+        pytest.skip("SkyPilot is not installed here; CPT_SKY_PYTHON may name a Python that has it")
+    nowhere = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https", "HTTP", "HTTPS")}
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1", "TOKEN": "x", **nowhere}
+
+    def ask(question: dict[str, Any]) -> Any:
+        argv = [python, str(SUPPORT / "ask_sky.py")]
+        done = subprocess.run(argv, input=json.dumps(question), env=environ, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return ask

@@ -1,0 +1,21 @@
+"""What any launcher promises, kept with a stand-in for sky that runs the rendered scripts here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import ClassVar
+
+import pytest
+from cpt_skypilot import SkypilotLauncher
+
+from cpt.testing import LauncherContract
+
+
+@pytest.mark.usefixtures("shared_sky_jobs")
+class TestSkypilot(LauncherContract):
+    plugin = SkypilotLauncher
+    options: ClassVar[Mapping[str, object]] = {"python": sys.executable, "packages": []}
+    submits = True
+    nodes = 2
+    patience_s = 15.0
