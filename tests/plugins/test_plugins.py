@@ -137,7 +137,9 @@ def test_a_plugin_that_lacks_what_its_contract_asks_for_is_refused(distribution:
 
 def test_a_plugin_for_another_core_is_refused_before_it_is_imported(distribution: Distribution) -> None:
     module = distribution("acme-log", "acme=Good", source="raise RuntimeError", requires="Cpt_Train >=0.2, <0.3")
-    assert str(refusal("acme")).endswith("acme-log 1.2 (acme_log:Good) needs cpt-train<0.3,>=0.2, and this is 0.1.0. pip install --upgrade acme-log.")
+    assert str(refusal("acme")).endswith(
+        "acme-log 1.2 (acme_log:Good) needs cpt-train<0.3,>=0.2, and this is 0.1.0. pip install --upgrade acme-log."
+    )
     assert module not in sys.modules
 
 

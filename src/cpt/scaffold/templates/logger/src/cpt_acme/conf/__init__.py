@@ -1,0 +1,1 @@
+"""Recipe options of this package: YAML only."""
