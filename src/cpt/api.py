@@ -26,8 +26,9 @@ from cpt.job import CRASHES, Job, launch
 from cpt.launch.processes import Processes
 from cpt.order import Submitted
 from cpt.planning.plan import Plan
+from cpt.preparing import tokenise_elsewhere
 from cpt.recipe.schema import Recipe
-from cpt.resources import Chosen, world_size
+from cpt.resources import LOCAL, Chosen, world_size
 from cpt.rundir import RunDirectory
 from cpt.storage.remote import reported
 from cpt.storage.scratch import put_in_place, scratch_beside
@@ -152,8 +153,11 @@ def validate(locations: str | Sequence[str]) -> jsonl.Report:
 
 
 def prepare(recipe: Recipe) -> dict[str, Any]:
-    """Validates, tokenises, stores and packs the recipe's data; `train` uses the same store."""
-    prepared = submission.prepare_data(recipe, resolve_base(recipe))
+    """Validates, tokenises, stores and packs the recipe's data; `train` uses the same store. A launcher that the recipe names tokenises."""
+    base = resolve_base(recipe)
+    if recipe.launcher.name not in ("auto", LOCAL):
+        tokenise_elsewhere(recipe, base, submission.find_launcher(recipe))
+    prepared = submission.prepare_data(recipe, base)
     return {
         "documents": prepared.documents,
         "tokens": prepared.tokens,

@@ -13,6 +13,7 @@ from cpt.base import Base, resolve_base
 from cpt.console import StatusLine, quantity, say
 from cpt.data.prepare import Prepared, estimated_tokens, prepare
 from cpt.errors import DataError, RecipeError, ResourceError
+from cpt.launch.machine import cores
 from cpt.planning.plan import Plan, Size, make_plan
 from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe
@@ -102,7 +103,7 @@ def prepare_data(recipe: Recipe, base: Base, fingerprints: Mapping[str, str] | N
         line.update(f"{stage}  {documents} documents  {quantity(size_bytes)}B")
 
     try:
-        return prepare(recipe, base.folder, progress, fingerprints)
+        return prepare(recipe, base.folder, progress, fingerprints, cores())
     finally:
         line.clear()
 

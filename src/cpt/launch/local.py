@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from cpt.contracts import JobRef, JobState, JobStatus, Launcher, LauncherOptions, Task
 from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, ResourceError
@@ -23,6 +24,8 @@ class LocalLauncher(Launcher):
     """
 
     Options = LauncherOptions
+    outlives_command: ClassVar[bool] = False
+    """Whether jobs go on when the process that submitted them ends: never here, but in a pretended cluster."""
 
     @classmethod
     def is_offered_here(cls) -> bool:
@@ -47,12 +50,16 @@ class LocalLauncher(Launcher):
     def submit(self, task: Task) -> tuple[str, ...]:
         """Starts the supervisor of the members, in a session of its own: Ctrl-C reaches this process alone."""
         self.check(task)
-        task.folder.mkdir(parents=True, exist_ok=True)
+        logs = task.folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
         for member in range(task.members):
             MemberFiles(task.folder, member).forget()
         argv = [str(task.members), str(task.parallel or task.members), str(task.gpus_per_node), str(task.folder), *task.argv]
-        command = [sys.executable, "-m", "cpt.launch.child", str(os.getpid()), sys.executable, "-m", "cpt.launch.background", *argv]
-        supervisor = subprocess.Popen(command, env=dict(os.environ) | dict(task.env), start_new_session=True)  # noqa: S603  (an argv)
+        child = [] if self.outlives_command else [sys.executable, "-m", "cpt.launch.child", str(os.getpid())]
+        command = [*child, sys.executable, "-m", "cpt.launch.background", *argv]
+        with (logs / "supervisor.log").open("ab") as log:  # it must not hold this command's own output open
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            supervisor = subprocess.Popen(command, env=dict(os.environ) | dict(task.env), start_new_session=True, **streams)  # type: ignore[call-overload]  # noqa: S603
         _SUPERVISORS.append(supervisor)
         started = start_time(supervisor.pid)
         return tuple(f"{supervisor.pid}@{started}/{member}" for member in range(task.members))
