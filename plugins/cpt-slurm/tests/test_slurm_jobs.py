@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_members_of_an_array_run_no_more_at_once_than_asked(cluster: Any, submit
     assert [job.id.partition("_")[2] for job in jobs] == ["0", "1", "2"]
     cluster.wait_until(lambda: all(state(job).ended for job in jobs))
     spans = sorted([float(began.split()[1]), float(ended)] for began, ended in (said(job) for job in jobs))
-    assert all(ended <= began for (_, ended), (began, _) in zip(spans, spans[1:], strict=False))
+    assert all(ended <= began for (_, ended), (began, _) in pairwise(spans))
     assert [said(job)[0].split()[0] for job in jobs] == ["0", "1", "2"]
 
 

@@ -193,35 +193,22 @@ def test_the_site_file_is_the_users_own(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("runtime", "program"),
     [
-        ("pyxis", []),
-        ("apptainer", ["apptainer", "exec", "--nv", "--bind=/a b:/a b", "--bind=/c:/d", "my image"]),
+        ("pyxis", ""),
+        ("apptainer", "apptainer exec --nv --bind=/a:/a --bind=/c:/d"),
         (
             "enroot",
-            [
-                "enroot",
-                "start",
-                "--mount",
-                "/a b:/a b",
-                "--mount",
-                "/c:/d",
-                "--env",
-                "NODE_RANK",
-                "--env",
-                "MASTER_ADDR",
-                "--env",
-                "MASTER_PORT",
-            ]
-            + ["--env", "CPT_RANK_LOGS", "--env", "SAID", "--", "my image"],
+            "enroot start --mount /a:/a --mount /c:/d "
+            "--env NODE_RANK --env MASTER_ADDR --env MASTER_PORT --env CPT_RANK_LOGS --env SAID --",
         ),
     ],
 )
-def test_containers_are_started_by_their_runtime(tmp_path: Path, runtime: str, program: list[str]) -> None:
-    container = {"runtime": runtime, "image": "my image", "mounts": ["/a b", "/c:/d"]}
+def test_containers_are_started_by_their_runtime(tmp_path: Path, runtime: str, program: str) -> None:
+    container = {"runtime": runtime, "image": "my image", "mounts": ["/a", "/c:/d"]}
     task = replace(TASK, folder=tmp_path / "job", env={"SAID": "x"})
     [(argv, _)] = calls_of("srun", run_script(script.batch_script(task, options(container=container, python="python3.12"), None), tmp_path))
-    assert argv[argv.index("sh") + 4 :] == [*program, "python3.12", *TASK.argv[1:]]
+    assert argv[argv.index("sh") + 4 :] == [*program.split(), *(["my image"] if program else []), "python3.12", *TASK.argv[1:]]
     pyxis = [word for word in argv if word.startswith("--container")]
-    assert pyxis == (["--container-image=my image", "--container-mounts=/a b:/a b,/c:/d"] if runtime == "pyxis" else [])
+    assert pyxis == (["--container-image=my image", "--container-mounts=/a:/a,/c:/d"] if runtime == "pyxis" else [])
 
 
 def test_a_percent_sign_in_a_folder_is_no_pattern_of_slurms() -> None:

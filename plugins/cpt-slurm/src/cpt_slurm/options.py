@@ -11,46 +11,12 @@ from pydantic_core import PydanticCustomError
 from cpt.contracts import LauncherOptions
 from cpt.recipe.frozen import Frozen
 
-EXTRA = frozenset(
-    [
-        "begin",
-        "comment",
-        "contiguous",
-        "core-spec",
-        "cores-per-socket",
-        "cpu-freq",
-        "deadline",
-        "delay-boot",
-        "distribution",
-        "exclude",
-        "gpu-freq",
-        "gres-flags",
-        "hint",
-        "licenses",
-        "mail-type",
-        "mail-user",
-        "mem-bind",
-        "mem-per-cpu",
-        "mem-per-gpu",
-        "mincpus",
-        "network",
-        "nice",
-        "nodelist",
-        "oversubscribe",
-        "prefer",
-        "priority",
-        "profile",
-        "sockets-per-node",
-        "spread-job",
-        "switches",
-        "thread-spec",
-        "threads-per-core",
-        "tmp",
-        "use-min-nodes",
-        "wait-all-nodes",
-        "wckey",
-    ]
-)
+EXTRA = (
+    "begin", "comment", "contiguous", "core-spec", "cores-per-socket", "cpu-freq", "deadline", "delay-boot", "distribution", "exclude",
+    "gpu-freq", "gres-flags", "hint", "licenses", "mail-type", "mail-user", "mem-bind", "mem-per-cpu", "mem-per-gpu", "mincpus",
+    "network", "nice", "nodelist", "oversubscribe", "prefer", "priority", "profile", "sockets-per-node", "spread-job", "switches",
+    "thread-spec", "threads-per-core", "tmp", "use-min-nodes", "wait-all-nodes", "wckey",
+)  # fmt: skip
 """sbatch's options that only say where, when and for whom a job runs. The others run code, change files or what this launcher sets."""
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 
@@ -81,7 +47,7 @@ def _check_time(time_limit: str) -> str:
 def _check_extra(word: str) -> str:
     name = word.removeprefix("--").partition("=")[0]
     if not word.startswith("--") or name not in EXTRA:
-        known = ", ".join(sorted(EXTRA))
+        known = ", ".join(EXTRA)
         raise PydanticCustomError("extra", "must be --name or --name=value, as one word, of: {known}", {"known": known})
     return word
 
