@@ -189,7 +189,7 @@ def test_a_members_fault_is_the_builds_fault(tmp_path: Path) -> None:
 
 
 def test_a_members_crash_is_ours_and_says_what_it_said(tmp_path: Path) -> None:
-    with pytest.raises(CptError, match=r"ended without a word:(.|\n)*No such thing"):
+    with pytest.raises(CptError, match=r"ended with 1, and said:(.|\n)*No such thing"):
         processes.run_members([sys.executable, "-c", "raise SystemError('No such thing')"], range(2), lambda *_: None)
 
 
@@ -204,3 +204,17 @@ def test_many_runs_over_the_same_files_read_them_once(tmp_path: Path, monkeypatc
     (tmp_path / "0.jsonl").write_text('{"text": "another"}\n')
     assert JsonlSource(NoOptions()).fingerprint(locations) != first
     assert opened
+
+
+def test_what_a_data_source_prints_is_no_progress(tmp_path: Path) -> None:
+    job = shard_job(recipe_of(write(tmp_path / "data"), f"data.store={tmp_path}/stores"), None)
+    assert job is not None
+    job.save(tmp_path / "job")
+    chatty = (
+        "import os, sys; from cpt.data import shard; from cpt.data.sources import JsonlSource as S; read = S.part_documents\n"
+        "S.part_documents = lambda self, part: (print('chat'), os.system('echo chat'), read(self, part))[2]\n"
+        "sys.exit(shard.main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", chatty, str(tmp_path / "job")], capture_output=True, text=True, check=True)
+    assert "chat" in done.stderr
+    assert sum(json.loads(line)["documents"] for line in done.stdout.splitlines()) == 1_998

@@ -73,7 +73,6 @@ def _tokenise(job: ShardJob, parts: Sequence[Path], processes: int, progress: Pr
         local = ShardJob(job.source, job.options, job.tokenizer, str(local_root(job.root)), missing)
         local.save(Path(scratch))
         members = min(processes, len(missing))
-
         run_members(argv_of(Path(scratch), members, 1), range(members), onwards(progress, documents, size_bytes))
 
 
@@ -99,3 +98,5 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+        with suppress(OSError):  # it holds parts, or is gone already
+            folder.rmdir()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from cpt.data.progress import Progress
@@ -41,8 +41,8 @@ def run_members(argv: Sequence[str], members: Sequence[int], progress: Progress)
                     raise DataError(Fault(**line["fault"]))
                 done = {name: count + line[name] for name, count in done.items()}
                 progress("tokenise", **done)
-            if any(process.wait() for process in processes):
-                raise CptError(f"a process that tokenises ended without a word:\n{_end_of(errors)}")
+            if code := max((process.wait() for process in processes), key=abs):
+                raise CptError(f"a process that tokenises ended with {code}, and said: {_end_of(errors)}")
         finally:
             for process in processes:
                 process.kill()
@@ -57,11 +57,11 @@ def _start(argv: Sequence[str], member: int, members: int, errors: IO[str]) -> s
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=errors, text=True, process_group=0)  # noqa: S603  (an argv)
 
 
-def _lines(processes: Sequence[subprocess.Popen[str]]) -> Any:
+def _lines(processes: Sequence[subprocess.Popen[str]]) -> Iterator[dict[str, Any]]:
     """What the processes write, as it comes, until the last has ended."""
     lines: queue.Queue[str | None] = queue.Queue()
     for process in processes:
-        threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True).start()
+        threading.Thread(target=_forward, args=(process, lines), daemon=True).start()
     running = len(processes)
     while running:
         line = lines.get()
@@ -71,9 +71,10 @@ def _lines(processes: Sequence[subprocess.Popen[str]]) -> Any:
             yield json.loads(line)
 
 
-def _forward(stream: IO[str], lines: queue.Queue[str | None]) -> None:
-    with stream:
-        for line in stream:
+def _forward(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
+    assert process.stdout
+    with process.stdout:
+        for line in process.stdout:
             lines.put(line)
     lines.put(None)
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import JsonValue
 
@@ -28,7 +28,7 @@ from cpt.data.processes import run_members
 from cpt.data.progress import Progress, onwards
 from cpt.data.store import TokenStore, write_store
 from cpt.data.tokenizer import TextTokenizer
-from cpt.errors import EXIT_DONE, EXIT_PREEMPTED, EXIT_USER, UserError
+from cpt.errors import EXIT_DONE, EXIT_PREEMPTED, EXIT_USER, Fault, UserError
 
 JOB_FILE = "shards.json"
 TELL_EVERY_S = 0.5
@@ -115,10 +115,14 @@ def _is_there(location: str) -> bool:
 
 
 class Told:
-    """Progress as lines on stdout, of what was added since the last one."""
+    """Progress as JSON lines, of what was added since the last one; and faults.
 
-    def __init__(self) -> None:
-        self._told_at = 0.0
+    Args:
+        stream: Where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._told_at = stream, 0.0
         self._at = self._told = (0, 0)
 
     def __call__(self, stage: str, documents: int, size_bytes: int) -> None:  # noqa: ARG002  there is one stage
@@ -130,8 +134,15 @@ class Told:
     def flush(self) -> None:
         """Tells what was not told yet."""
         documents, size_bytes = (now - before for now, before in zip(self._at, self._told, strict=True))
-        print(json.dumps({"documents": documents, "size_bytes": size_bytes}), flush=True)
+        self._write({"documents": documents, "size_bytes": size_bytes})
         self._told, self._told_at = self._at, time.monotonic()
+
+    def fault(self, fault: Fault) -> None:
+        """Tells why it ends."""
+        self._write({"fault": asdict(fault)})
+
+    def _write(self, line: dict[str, Any]) -> None:
+        print(json.dumps(line), file=self._stream, flush=True)
 
 
 def argv_of(folder: Path, members: int, processes: int) -> tuple[str, ...]:
@@ -148,12 +159,13 @@ def main(argv: Sequence[str]) -> int:
     asked = parser.parse_args(argv)
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: sys.exit(EXIT_PREEMPTED))
-    told = Told()
+    told = Told(os.fdopen(os.dup(1), "w"))
+    os.dup2(2, 1)  # what a data source prints is none of the lines that are read
     try:
         _run(asked, told)
     except UserError as error:
         for fault in error.faults:
-            print(json.dumps({"fault": asdict(fault)}), flush=True)
+            told.fault(fault)
             print(f"error: {fault}", file=sys.stderr)
         return EXIT_USER
     finally:
