@@ -1,50 +1,62 @@
-"""The plugin that docs/plugins.md shows is a whole one: written out as it stands there, it is found, checked and used."""
+"""The plugin that docs/plugins.md shows is a whole one: written out as it stands there, it passes its tests and is used."""
 
 from __future__ import annotations
 
+import json
 import re
-import tomllib
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from command import run_cpt
+from installed import lay_out
 
-from cpt import plugins
-from cpt.errors import PluginError
+from cpt import contracts
 
 PAGE = (Path(__file__).parents[2] / "docs/plugins.md").read_text("utf-8")
-
-
-def block(language: str) -> str:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)[0]
+FILES = dict(re.findall(r"^`([\w./]+)`\n\n```\w+\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL))
+COMMANDS = re.findall(r"^cpt (.*)$", PAGE, flags=re.MULTILINE)
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The page's package as an installer would leave it."""
-    project = tomllib.loads(block("toml"))["project"]
-    (tmp_path / "cpt_echo.py").write_text(block("python"))
-    metadata = tmp_path / f"cpt_echo-{project['version']}.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    entries = [f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in table.items()) for group, table in project["entry-points"].items()]
-    (metadata / "entry_points.txt").write_text("\n".join(entries))
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The page's files as typed, and installed."""
+    for name, text in FILES.items():
+        file = tmp_path / "cpt-paragraphs" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    lay_out(tmp_path / "cpt-paragraphs", tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    return tmp_path / "cpt-paragraphs"
 
 
-@pytest.mark.usefixtures("installed")
-def test_it_is_found_by_name_and_yields_documents() -> None:
-    source, options = plugins.load("data_sources", "echo", {"times": 3}, "data.source")
-    assert list(source(options).documents(["one", "two"])) == ["oneoneone", "twotwotwo"]
-    assert source(options).fingerprint(["one"]) == source(options).fingerprint(["one"])
+def test_the_page_shows_three_files_and_three_commands() -> None:
+    assert list(FILES) == ["pyproject.toml", "src/cpt_paragraphs.py", "tests/test_paragraphs.py"]
+    assert [shlex.split(command)[0] for command in COMMANDS] == ["plugins", "prepare", "train"]
 
 
-@pytest.mark.usefixtures("installed")
-def test_its_options_are_checked() -> None:
-    with pytest.raises(PluginError, match=r"data\.options\.time.*Did you mean times"):
-        plugins.load("data_sources", "echo", {"time": 3}, "data.source")
+def test_its_tests_pass(project: Path) -> None:
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    done = subprocess.run(argv, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
 
 
-def test_without_it_the_name_is_refused() -> None:
-    with pytest.raises(PluginError, match="no installed package offers this data source"):
-        plugins.load("data_sources", "echo", {}, "data.source")
+def test_its_commands_do_what_they_say(project: Path) -> None:
+    paragraphs = [f"Valve {number} opens at {number * 7 % 40} bar, and closes again below that." for number in range(60)]
+    (project / "manual.txt").write_text("\n\n".join(["Too short.", *paragraphs]))
+    listing, prepare, train = (shlex.split(command) for command in COMMANDS)
+    assert "paragraphs" in run_cpt(project, *listing).stdout
+    assert json.loads(run_cpt(project, *prepare, "--json").stdout)["documents"] < 61
+    recipe = run_cpt(project, *train, "--cfg", "job").stdout
+    assert "source: paragraphs" in recipe
+    refused = run_cpt(project, *train, "data.options.shortes=3", code=2).stderr
+    assert "error: data.options.shortes: 3: unknown option. Did you mean shortest?" in refused
+
+
+def test_every_method_of_a_contract_is_on_the_page() -> None:
+    kinds = [contracts.DataSource, contracts.Launcher, contracts.Logger, contracts.Sweeper]
+    names = {name for kind in kinds for name in vars(kind) if not name.startswith("_") and name != "Options"}
+    assert {name for name in names if f"`{name}`" not in PAGE} == set()
