@@ -110,5 +110,5 @@ def _spec(module: str) -> ModuleSpec | None:
     for part in rest:
         if spec is None:
             return None
-        spec = PathFinder.find_spec(f"{spec.name}.{part}", spec.submodule_search_locations or [])
+        spec = PathFinder.find_spec(part, spec.submodule_search_locations or [])
     return spec
