@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from cpt.contracts import Task
 from cpt.testing import LauncherContract
 from cpt_hyperpod import HyperpodLauncher
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 @pytest.mark.usefixtures("kubernetes")
@@ -20,3 +24,8 @@ class TestHyperpodLauncher(LauncherContract):
     @pytest.fixture
     def task(self, nova_task: Callable[..., Task]) -> Task:
         return nova_task()
+
+
+def test_the_readme_names_every_option() -> None:
+    rows = re.findall(r"^\| (`.+?) \|", README.read_text(), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} >= set(HyperpodLauncher.Options.model_fields)

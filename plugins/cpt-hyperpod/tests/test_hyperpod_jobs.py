@@ -176,6 +176,13 @@ def test_an_api_that_cannot_be_reached_is_no_unknown_job(
         launcher().status(submitted)
 
 
+def test_an_id_from_a_strangers_manifest_is_no_option_of_kubectl(launcher: Callable[..., HyperpodLauncher], kubernetes: Any) -> None:
+    job = JobRef("--all", "x", "")
+    assert launcher().status(job).state is JobState.UNKNOWN
+    launcher().cancel(job)
+    assert [url for method, url in kubernetes.requests if method != "GET"] == []
+
+
 def test_context_and_namespace_are_what_kubectl_is_given(
     nova_task: Callable[..., Task], launcher: Callable[..., HyperpodLauncher], kubernetes: Any
 ) -> None:

@@ -1,4 +1,4 @@
-"""What is rendered is what Amazon's own launcher renders: golden files, and `reference` checks field by field."""
+"""What is rendered is what Amazon's own launcher renders, field by field, and the files are golden."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_files_are_the_golden_ones(preset: str, nova_task: Callable[..., Tas
     assert dict(files) == {path.name: path.read_text() for path in folder.iterdir()}
 
 
-def test_1_numbers_are_numbers_to_every_reader(rendered: Rendered) -> None:
+def test_numbers_are_numbers_to_every_reader(rendered: Rendered) -> None:
     text = rendered()["ConfigMap"]["data"]["config.yaml"]
     assert "lr: 1.0e-05" in text
     for tree in (yaml.safe_load(text), read_yaml(text, "config.yaml"), OmegaConf.to_container(OmegaConf.create(text))):
@@ -68,13 +68,13 @@ def test_1_numbers_are_numbers_to_every_reader(rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_2_the_model_type_is_quoted_and_replicas_is_a_number(rendered: Rendered, preset: str) -> None:
+def test_the_model_type_is_quoted_and_replicas_is_a_number(rendered: Rendered, preset: str) -> None:
     objects = rendered(f"model={preset}", f"cluster={PRESETS[preset]}")
     assert f'model_type: "{TYPES[preset]}"' in objects["ConfigMap"]["data"]["config.yaml"]
     assert objects["config"]["run"]["replicas"] == int(PRESETS[preset].removeprefix("p5x"))
 
 
-def test_3_names_for_mlflow_are_carried_and_never_empty(rendered: Rendered) -> None:
+def test_names_for_mlflow_are_carried_and_never_empty(rendered: Rendered) -> None:
     uri, name = "+amazon.run.mlflow_tracking_uri=arn:aws:sagemaker:x", "+amazon.run.mlflow_experiment_name"
     assert rendered(uri, f"{name}=e")["config"]["run"]["mlflow_experiment_name"] == "e"
     with pytest.raises(RecipeError, match="must not be empty"):
@@ -82,7 +82,7 @@ def test_3_names_for_mlflow_are_carried_and_never_empty(rendered: Rendered) -> N
 
 
 @pytest.mark.parametrize("name", ["a", "my-run", "x" * 34, "x" * 50, f"{'x' * 33}-{'y' * 10}"])
-def test_4_the_jobs_name_is_legal_and_is_the_engines_run_name(rendered: Rendered, name: str) -> None:
+def test_the_jobs_name_is_legal_and_is_the_engines_run_name(rendered: Rendered, name: str) -> None:
     objects = rendered(name=name)
     job = objects["PyTorchJob"]["metadata"]["name"]
     assert re.fullmatch(r"[a-z0-9](-?[a-z0-9])*-[a-z0-9]{5}", job)
@@ -92,18 +92,18 @@ def test_4_the_jobs_name_is_legal_and_is_the_engines_run_name(rendered: Rendered
     assert objects["ConfigMap"]["metadata"]["name"] == f"training-config-{job}"
 
 
-def test_4_another_recipe_of_the_same_name_is_another_job(rendered: Rendered) -> None:
+def test_another_recipe_of_the_same_name_is_another_job(rendered: Rendered) -> None:
     first, second = (rendered(f"optim.lr={rate}")["PyTorchJob"]["metadata"]["name"] for rate in ("1e-5", "2e-5"))
     assert first != second
 
 
 @pytest.mark.parametrize("instance_type", [None, "p5.48xlarge", "ml.p5.48xlarge"])
-def test_6_instance_types_are_spelled_in_one_way(rendered: Rendered, instance_type: str | None) -> None:
+def test_instance_types_are_spelled_in_one_way(rendered: Rendered, instance_type: str | None) -> None:
     [pod, _] = pods(rendered(instance_type=instance_type))
     assert {"name": "INSTANCE_TYPE", "value": "ml.p5.48xlarge"} in pod["containers"][0]["env"]
 
 
-def test_7_nova_1_has_its_layout(rendered: Rendered) -> None:
+def test_nova_1_has_its_layout(rendered: Rendered) -> None:
     config = rendered("data.validation=s3://data/v.jsonl")["config"]
     assert config["run"]["validation_data_s3_path"] == "s3://data/v.jsonl"
     training = config["training_config"]
@@ -113,7 +113,7 @@ def test_7_nova_1_has_its_layout(rendered: Rendered) -> None:
     assert "ffn_dropout" in training["model"]
 
 
-def test_7_nova_2_has_its_layout(rendered: Rendered) -> None:
+def test_nova_2_has_its_layout(rendered: Rendered) -> None:
     training = rendered("model=nova_2_lite", "cluster=p5x8")["config"]["training_config"]
     assert (training["task_type"], training["trainer"]["max_steps"]) == ("cpt", 10)
     assert set(training["model"]) == {"hidden_dropout", "attention_dropout"}
@@ -121,7 +121,7 @@ def test_7_nova_2_has_its_layout(rendered: Rendered) -> None:
 
 
 @pytest.mark.parametrize(("instance_type", "efa"), [("p5.48xlarge", 32), ("p5e.48xlarge", 32), ("p5en.48xlarge", 16)])
-def test_10_gpus_and_network_interfaces_are_the_instances(rendered: Rendered, instance_type: str, efa: int) -> None:
+def test_gpus_and_network_interfaces_are_the_instances(rendered: Rendered, instance_type: str, efa: int) -> None:
     for pod in pods(rendered(instance_type=instance_type)):
         wanted = {"nvidia.com/gpu": 8, "vpc.amazonaws.com/efa": efa}
         assert pod["containers"][0]["resources"] == {"limits": wanted, "requests": wanted}
@@ -225,7 +225,7 @@ def test_a_region_without_images_needs_them_named(rendered: Rendered) -> None:
     assert pod["initContainers"][0]["image"].startswith("470633809225.dkr.ecr.eu-west-2.")
 
 
-def test_14_whatever_amazons_engine_cannot_do_is_refused_at_once(
+def test_whatever_amazons_engine_cannot_do_is_refused_at_once(
     nova_task: Callable[..., Task], launcher: Callable[..., HyperpodLauncher]
 ) -> None:
     task = nova_task("train.precision=fp32", "run.output=outputs", "data.train=here.jsonl", members=3, after=("1",))

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from cpt.contracts import Task
 from cpt.recipe.amazon_layout import put
 from cpt_hyperpod import HyperpodLauncher
-from cpt_hyperpod.overrides import _within_quotes
+from cpt_hyperpod.overrides import within_quotes
 
 PARSER = OverridesParser.create()
 
@@ -43,7 +43,7 @@ def test_amazons_command_line_reads_the_same_recipe(
 
 @given(st.text(alphabet=st.sampled_from("ab\"\\${}'\n ")))
 def test_any_text_is_read_back_and_interpolates_nothing(text: str) -> None:
-    assert as_amazons_command_reads({"key": _within_quotes(text)}) == {"key": text}
+    assert as_amazons_command_reads({"key": within_quotes(text)}) == {"key": text}
 
 
 def test_a_key_that_amazons_file_does_not_hold_is_added(nova_task: Callable[..., Task], launcher: Callable[..., HyperpodLauncher]) -> None:

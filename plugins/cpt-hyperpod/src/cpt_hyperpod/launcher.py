@@ -30,7 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class HyperpodLauncher(Launcher):
-    """Renders what Amazon's own launcher would, checks it against the account, submits it with kubectl and follows it."""
+    """Renders what Amazon's own launcher would, checks it against the account, submits it with kubectl and follows it.
+
+    `launcher=auto` never chooses it: what it submits costs money by the second, and open models are nothing for it.
+    """
 
     Options: type[BaseModel] = HyperpodOptions
     takes_recipe: ClassVar[bool] = True
@@ -60,14 +63,14 @@ class HyperpodLauncher(Launcher):
         account = self._options.account or preflight.account(self._options)
         task.folder.mkdir(parents=True, exist_ok=True)
         for name, text in self._files(job, account).items():
-            (task.folder / name).write_text(text)
+            (task.folder / name).write_text(text, encoding="utf-8")
         self._make_way(job)
         self._kubectl.run("apply", f"--filename={task.folder / MANIFEST}")
         return (job.name,)
 
     def status(self, job: JobRef) -> JobStatus:
         """The newest of the PyTorchJob's conditions that holds."""
-        found = self._kubectl.get(preflight.JOBS, job.id)
+        found = self._kubectl.get(f"{preflight.JOBS}/{job.id}")
         if found is None:
             return JobStatus(JobState.UNKNOWN, f"no such job in the namespace {self._options.namespace}: cancelled, or deleted")
         holding = [condition for condition in found.get("status", {}).get("conditions", []) if condition.get("status") == "True"]
@@ -105,7 +108,7 @@ class HyperpodLauncher(Launcher):
 
     def _output(self, job: JobRef) -> str:
         """Where the job writes, as its ConfigMap says."""
-        found = self._kubectl.get("configmaps", config_map_name(job.id))
+        found = self._kubectl.get(f"configmaps/{config_map_name(job.id)}")
         if found is None:
             cure = "Name the s3://.../manifest.json under its output as model.init"
             raise CheckpointError("configmap", config_map_name(job.id), "is gone, and with it where the job has written", cure)

@@ -26,7 +26,7 @@ def override_parameters(job: NovaJob) -> str:
     shipped = _shipped(job)
     for key, value in leaves(job.recipe, frozenset()):
         if _can_be_said(value):
-            values[f"{'' if key in shipped else '++'}recipes.{key}"] = _within_quotes(value) if isinstance(value, str) else value
+            values[f"{'' if key in shipped else '++'}recipes.{key}"] = within_quotes(value) if isinstance(value, str) else value
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -42,7 +42,7 @@ def _can_be_said(value: object) -> bool:
     return isinstance(value, str | int | float)
 
 
-def _within_quotes(text: str) -> str:
+def within_quotes(text: str) -> str:
     """`text` such that Hydra reads it from within the double quotes that the command puts around it, and OmegaConf interpolates nothing."""
     text = re.sub(r'(\\*)("|\Z)', lambda match: match[1] * 2 + ('\\"' if match[2] else ""), text)
     return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
