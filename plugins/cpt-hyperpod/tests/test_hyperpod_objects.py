@@ -19,6 +19,8 @@ from cpt.recipe.gate import read_yaml
 from cpt_hyperpod import HyperpodLauncher
 
 GOLDEN = Path(__file__).with_name("golden")
+SCHEMAS = Path(__file__).parents[2] / "cpt-kubernetes" / "tests" / "schema"
+"""Kubeflow's and Kubernetes' published schemas, strict; a test file of the neighbour."""
 PRESETS = {"nova_micro": "p5x8", "nova_lite": "p5x16", "nova_pro": "p5x24", "nova_2_lite": "p5x8"}
 TYPES = {
     "nova_micro": "amazon.nova-micro-v1:0:128k",
@@ -57,6 +59,17 @@ def test_the_files_are_the_golden_ones(preset: str, nova_task: Callable[..., Tas
         for name, text in files.items():
             (folder / name).write_text(text)
     assert dict(files) == {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.mark.skipif(not SCHEMAS.is_dir(), reason="the schemas stand in the repository, beside cpt-kubernetes")
+def test_the_job_fits_the_published_schemas(rendered: Rendered) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = yaml.safe_load((SCHEMAS / "pytorchjob.yaml").read_text()) | json.loads((SCHEMAS / "pod_template.json").read_text())
+    job = rendered(labels={"a": "b"}, service_account="me", priority_class="high", instance_group="g")["PyTorchJob"]
+    jsonschema.validate(job, schema)
+    job["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]["containers"][0]["volumeMount"] = []
+    with pytest.raises(jsonschema.ValidationError, match="volumeMount"):
+        jsonschema.validate(job, schema)
 
 
 def test_numbers_are_numbers_to_every_reader(rendered: Rendered) -> None:
