@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,8 +18,8 @@ RECIPE = [
     "data.train=domain.jsonl",
     "train.max_length=64",
     "train.global_batch_size=8",
-    "train.max_steps=60",
-    "train.validate_every=20",
+    "train.max_steps=30",
+    "train.validate_every=10",
     "checkpoint.every=5",
     "eval.max_tokens=4",
     "cluster.processes=2",
@@ -29,7 +30,8 @@ RECIPE = [
 
 
 def train(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "cpt", "train", *RECIPE], cwd=folder, stderr=subprocess.PIPE)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
+    return subprocess.Popen([sys.executable, "-m", "cpt", "train", *RECIPE], cwd=folder, env=environment, stderr=subprocess.PIPE)
 
 
 def wait_for(condition: Any, process: subprocess.Popen[bytes]) -> None:
@@ -53,7 +55,7 @@ def test_a_run_of_two_ranks_that_was_killed_is_one_aim_run_with_each_step_once(t
     (tmp_path / "domain.jsonl").write_text("".join(json.dumps({"text": f"Valve {n} opens at {n * 7 % 40} bar."}) + "\n" for n in range(60)))
     run, killed = tmp_path / "outputs" / "one", train(tmp_path)
     metrics = run / "metrics.jsonl"
-    wait_for(lambda: metrics.exists() and len(metrics.read_bytes().splitlines()) > 12, killed)
+    wait_for(lambda: metrics.exists() and len(metrics.read_bytes().splitlines()) > 8, killed)
     killed.kill()
     killed.communicate()
     again = train(tmp_path)
@@ -63,12 +65,12 @@ def test_a_run_of_two_ranks_that_was_killed_is_one_aim_run_with_each_step_once(t
     rows = [json.loads(line) for line in metrics.read_bytes().splitlines()]
     repo = Repo(str(tmp_path / "outputs"))
     assert points(repo) == {(row["step"], name): [value] for row in rows for name, value in row.items() if name != "step"}
-    assert [row["step"] for row in rows] == list(range(61))
+    assert [row["step"] for row in rows] == list(range(31))
     (found,) = repo.iter_runs()
     assert (found.name, found.tags) == ("one", ["killed"])
     assert found["train"]["max_length"] == 64
     samples = {texts.name: texts.data.indices_list() for texts in repo.query_texts("True", report_mode=0).iter()}
-    assert samples == {"sample/before": [0], "sample/after": [60]}
+    assert samples == {"sample/before": [0], "sample/after": [30]}
     assert [figures.name for figures in repo.query_figure_objects("True", report_mode=0).iter()] == ["figure/held_out/change"]
 
 

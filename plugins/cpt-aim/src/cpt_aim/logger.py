@@ -77,15 +77,15 @@ class AimLogger(Logger):
 
     def text(self, step: int, name: str, text: str) -> None:
         """An `aim.Text`."""
-        from aim import Text  # noqa: PLC0415  (as above)
+        from cpt_aim.repository import text_object  # noqa: PLC0415  (as above)
 
-        self._run.track(Text(text), name=name, step=step)
+        self._run.track(text_object(text), name=name, step=step)
 
     def figure(self, step: int, name: str, figure: Mapping[str, object]) -> None:
         """An `aim.Figure`."""
-        from cpt_aim.repository import plotly_figure  # noqa: PLC0415  (as above)
+        from cpt_aim.repository import figure_object  # noqa: PLC0415  (as above)
 
-        self._run.track(plotly_figure(figure), name=name, step=step)
+        self._run.track(figure_object(figure), name=name, step=step)
 
     def close(self) -> None:
         """Marks the Aim run as ended, and lets readers see all of it."""

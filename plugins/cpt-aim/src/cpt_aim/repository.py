@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aim import Figure, Run
+from aim.sdk.objects.figure import Figure
+from aim.sdk.objects.text import Text
 from aim.sdk.repo import Repo
+from aim.sdk.run import Run
 from aim.storage.object import CustomObject
-from aimrocks.errors import RocksIOError
+from aimrocks.errors import RocksIOError  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 LOCK_S = 60.0
@@ -75,10 +77,15 @@ class Repository:
             yield
 
 
-def plotly_figure(figure: Mapping[str, object]) -> Figure:
+def text_object(text: str) -> Text:
+    """An `aim.Text`."""
+    return Text(text)
+
+
+def figure_object(figure: Mapping[str, object]) -> Figure:
     """An `aim.Figure` of Plotly's JSON; Aim's own constructor wants the object of a package that would only turn it into JSON again."""
     made = Figure.__new__(Figure)
-    CustomObject.__init__(made)
+    CustomObject.__init__(made)  # type: ignore[no-untyped-call]
     made._prepare(_Json(figure))
     return made
 
@@ -114,7 +121,7 @@ def _void_after(repo: Repo, run_hash: str, step: int) -> None:
 
 
 def _void_sequence(chunk: Any, series: Any, run_hash: str, key: tuple[int, str], step: int) -> None:
-    is_metric = chunk.get(("traces", *key, "version"), 1) == 2  # noqa: PLR2004  metrics are kept by a hash of their step, objects by the step
+    is_metric = chunk.get(("traces", *key, "version"), 1) == 2
     columns = series.subtree(("v2", "chunks", run_hash, *key) if is_metric else ("chunks", run_hash, *key))
     values = dict(columns.array("val").items())
     steps = dict(columns.array("step").items()) if is_metric else {at: at for at in values}

@@ -1,0 +1,1 @@
+"""Recipe options: `logger=wandb`."""
