@@ -36,14 +36,14 @@ def test_the_readme_starts_with_its_two_commands_a_line_each() -> None:
     assert "\n" not in default + test
 
 
-def test_ci_runs_the_readmes_test_command_word_for_word(tmp_path: Path) -> None:
+def test_ci_runs_the_readmes_commands_word_for_word(tmp_path: Path) -> None:
     folder = tmp_path / ".ci"
     folder.mkdir()
     (folder / "run").write_text((ROOT / ".ci/run").read_text())
-    readme = "# x\n```bash\nfalse\n```\nand\n```bash\necho tested > seen && exit 3\n```\n```bash\nfalse\n```\n"
+    readme = "# x\n```bash\nfalse\n```\nand\n```bash\necho tested >> seen && exit 3\n```\n```bash\necho installed > seen\n```\n"
     (tmp_path / "README.md").write_text(readme)
     assert subprocess.run(["bash", ".ci/run"], cwd=tmp_path, check=False).returncode == 3
-    assert (tmp_path / "seen").read_text() == "tested\n"
+    assert (tmp_path / "seen").read_text() == "installed\ntested\n"
 
 
 def test_the_readme_is_short() -> None:
