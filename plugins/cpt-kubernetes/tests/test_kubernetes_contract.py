@@ -23,4 +23,4 @@ class TestKubernetes(LauncherContract):
     }
     submits = True
     nodes = 2
-    patience_s = 15.0
+    patience_s = 30.0

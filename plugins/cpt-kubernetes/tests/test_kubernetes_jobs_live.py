@@ -43,7 +43,7 @@ def submitted(task: Task, **given: object) -> list[JobRef]:
     return [JobRef(name, task.name, str(task.folder)) for name in launcher(**given).submit(task)]
 
 
-def soon(is_so: Callable[[], object], patience_s: float = 10) -> None:
+def soon(is_so: Callable[[], object], patience_s: float = 30) -> None:
     deadline = time.monotonic() + patience_s
     while not is_so():
         assert time.monotonic() < deadline
@@ -77,7 +77,7 @@ def test_the_cluster_gets_what_was_rendered_and_it_stays_in_the_tasks_folder(clu
 
 
 def test_each_node_has_its_lines_in_order(task: Task) -> None:
-    says = "import os; [print(os.environ['NODE_RANK'], n, flush=True) for n in range(20)]; import time; time.sleep(2)"
+    says = "import os; [print(os.environ['NODE_RANK'], n, flush=True) for n in range(20)]; import time; time.sleep(60)"
     [job] = submitted(replace(task, argv=(sys.executable, "-c", says), nodes=3))
     soon(lambda: len(list(launcher().logs(job))) == 60)
     assert list(launcher().logs(job)) == [(f"node {rank}", f"{rank} {n}") for rank in range(3) for n in range(20)]
@@ -125,6 +125,12 @@ def test_a_job_that_is_not_restarted_tells_how_its_argv_ended(task: Task, code: 
     status = launcher().status(job)
     assert (status.state, status.exit_code) == (state, code)
     assert job.id in status.reason
+
+
+def test_what_a_restarted_pod_said_last_is_told(task: Task) -> None:
+    says = "import time; print('error: data.train: x: is not there.', flush=True); time.sleep(0.5); raise SystemExit(2)"
+    [job] = submitted(replace(task, argv=(sys.executable, "-c", says)), backoff_limit=99)
+    soon(lambda: launcher().status(job).reason == "on here; started again after 2; error: data.train: x: is not there.")
 
 
 def test_members_are_submitted_all_or_none(cluster: Cluster, task: Task) -> None:

@@ -18,4 +18,4 @@ class TestSkypilot(LauncherContract):
     options: ClassVar[Mapping[str, object]] = {"python": sys.executable, "packages": []}
     submits = True
     nodes = 2
-    patience_s = 15.0
+    patience_s = 30.0

@@ -141,7 +141,7 @@ def test_every_fault_is_named_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         launcher(secrets=["TOKEN"], **VOLUME).check(task)
     places = [fault.where for fault in error.value.faults]
     options = ["launcher.options.accelerator", "launcher.options.volumes", "launcher.options.secrets"]
-    assert sorted(places) == sorted(["launcher", "launcher", "sweep.parallel", *options])
+    assert sorted(places) == sorted(["launcher", "launcher", "sweeper.parallel", *options])
     launcher(**VOLUME)
 
 

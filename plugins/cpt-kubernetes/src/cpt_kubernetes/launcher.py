@@ -97,7 +97,7 @@ class KubernetesLauncher(Launcher):
             yield Fault("launcher", "kubernetes", "a job cannot wait for others to end", "submit it when they have")
         if task.parallel is not None and task.parallel < task.members and not self._wanted.queue:
             cure = "launcher.options.queue=NAME, whose quota says how many run at once"
-            yield Fault("sweep.parallel", str(task.parallel), "without a Kueue queue all members start at once", cure)
+            yield Fault("sweeper.parallel", str(task.parallel), "without a Kueue queue all members start at once", cure)
         for path in _unmounted(task.argv[1:], self._wanted.volumes.values()):
             cure = "launcher.options.volumes.CLAIM=PATH, with a PersistentVolumeClaim that holds it, mounted where it is here"
             yield Fault("launcher.options.volumes", path, "the pods need this path, and no volume holds it", cure)

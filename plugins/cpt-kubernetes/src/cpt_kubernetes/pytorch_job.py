@@ -111,6 +111,7 @@ def _container(task: Task, options: KubernetesOptions, variables: Mapping[str, s
         "envFrom": [{"secretRef": {"name": name}} for name in options.env_from_secrets],
         "ports": [{"name": "pytorchjob-port", "containerPort": PORT}],
         "resources": _given({"limits": amounts, "requests": amounts}),
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # its last lines outlive the container: the job's status shows them
         "volumeMounts": [{"name": "shm", "mountPath": SHARED_MEMORY}, *_mounts(options)],
     }
     return _given(container)

@@ -24,28 +24,25 @@ def job_status(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobStatus
     if condition := true.get("Succeeded"):
         return JobStatus(JobState.COMPLETED, _said(condition), EXIT_DONE)
     if condition := true.get("Failed"):
-        code = exit_code(pods)
-        return JobStatus(JobState.PREEMPTED if code == EXIT_PREEMPTED else JobState.FAILED, _said(condition), code)
+        code, words = _bad_end(pods)
+        state = JobState.PREEMPTED if code == EXIT_PREEMPTED else JobState.FAILED
+        return JobStatus(state, _joined(_said(condition), words), code)
     if "deletionTimestamp" in job["metadata"]:
         return JobStatus(JobState.RUNNING, "asked to end: its pods commit")
     if "Suspended" in true or job["spec"].get("runPolicy", {}).get("suspend"):
         queue = job["metadata"].get("labels", {}).get(QUEUE_LABEL)
         return JobStatus(JobState.QUEUED, f"waits for the queue {queue}" if queue else "suspended")
-    waiting = "; ".join(dict.fromkeys(filter(None, map(_why_it_waits, pods))))
-    if condition := true.get("Running") or true.get("Restarting"):
-        return JobStatus(JobState.RUNNING, waiting or f"on {', '.join(_nodes(pods))}" if pods else _said(condition))
+    waiting = _joined(*map(_why_it_waits, pods))
+    if "Running" in true or "Restarting" in true:
+        code, words = _bad_end(pods)
+        again = "" if code is None else f"started again after {code}"
+        return JobStatus(JobState.RUNNING, _joined(waiting or _nodes(pods), again, words))
     return JobStatus(JobState.QUEUED, waiting)
 
 
 def by_node(pods: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
     """Each pod with the rank of its node: the Master's is 0, that of Worker i is i + 1."""
     return sorted(((_node_rank(pod), pod) for pod in pods), key=lambda ranked: ranked[0])
-
-
-def exit_code(pods: Sequence[dict[str, Any]]) -> int | None:
-    """Of the first node's argv that ended badly, the master's before the others'; None where no pod tells."""
-    codes = (state["terminated"]["exitCode"] for pod in pods for state in _states(pod) if "terminated" in state)
-    return next((code for code in codes if code), None)
 
 
 def has_started(pod: dict[str, Any]) -> bool:
@@ -66,12 +63,24 @@ def _why_it_waits(pod: dict[str, Any]) -> str:
     return next(filter(None, map(_said, [*unmet, *waiting])), "")
 
 
+def _bad_end(pods: Sequence[dict[str, Any]]) -> tuple[int | None, str]:
+    """How the argv of the first node that knows ended badly, now or before its last restart, and the last line that it wrote."""
+    ends = (state["terminated"] for pod in pods for state in _states(pod) if "terminated" in state)
+    end: dict[str, Any] = next((end for end in ends if end["exitCode"]), {})
+    return end.get("exitCode"), (str(end.get("message") or "").strip().splitlines() or [""])[-1]
+
+
 def _said(condition: dict[str, Any]) -> str:
     return " ".join(str(condition.get("message") or condition.get("reason") or "").split())
 
 
-def _nodes(pods: Sequence[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(pod["spec"].get("nodeName", "a node to be chosen") for pod in pods))
+def _joined(*words: str) -> str:
+    return "; ".join(dict.fromkeys(filter(None, words)))
+
+
+def _nodes(pods: Sequence[dict[str, Any]]) -> str:
+    nodes = dict.fromkeys(str(pod["spec"].get("nodeName", "a node to be chosen")) for pod in pods)
+    return f"on {', '.join(nodes)}" if nodes else ""
 
 
 def _node_rank(pod: dict[str, Any]) -> int:

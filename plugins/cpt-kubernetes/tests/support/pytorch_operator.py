@@ -23,14 +23,9 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
     return NAME.sub(lambda match: "$" if match[1] == "$" else variables.get(match[1][1:-1], match[0]), text)
 
 
-def operator_env(name: str, rank: int, nodes: int, port: int) -> dict[str, str]:
-    """What the operator appends to a container's variables."""
-    master = {
-        "MASTER_PORT": str(port),
-        "PET_MASTER_PORT": str(port),
-        "MASTER_ADDR": f"{name}-master-0",
-        "PET_MASTER_ADDR": f"{name}-master-0",
-    }
+def operator_env(rank: int, nodes: int, port: int) -> dict[str, str]:
+    """What the operator appends to a container's variables; in place of the Master's service, this machine."""
+    master = {"MASTER_PORT": str(port), "PET_MASTER_PORT": str(port), "MASTER_ADDR": "localhost", "PET_MASTER_ADDR": "localhost"}
     place = {
         "WORLD_SIZE": str(nodes),
         "RANK": str(rank),
@@ -50,17 +45,21 @@ class Pod:
         variables = {one["name"]: one["value"] for one in container.get("env", [])} | dict(env)
         self.env = {key: expanded(value, {}) for key, value in variables.items()}
         self.argv = [expanded(word, self.env) for word in container["command"]]
-        self.last_code: int | None = None
+        self.last_end: dict[str, Any] | None = None
         self.start()
 
     def start(self) -> None:
         with self.log.open("w") as log:
             environ = {"PATH": os.environ["PATH"], **self.env}
-            self.process = subprocess.Popen(self.argv, env=environ, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
+            self.process = subprocess.Popen(self.argv, env=environ, stdout=log, stderr=log, start_new_session=True)
 
     def restart(self) -> None:
-        self.last_code, self.restarts = self.process.returncode, self.restarts + 1
+        self.last_end, self.restarts = self.how_it_ended(), self.restarts + 1
         self.start()
+
+    def how_it_ended(self) -> dict[str, Any]:
+        """What a kubelet keeps of a container that asked for `FallbackToLogsOnError`."""
+        return {"exitCode": self.code, "message": self.log.read_text()[-2048:] if self.code else ""}
 
     @property
     def code(self) -> int | None:
@@ -80,8 +79,8 @@ class Pod:
     def as_object(self) -> dict[str, Any]:
         code = self.code
         phase = "Running" if code is None else "Failed" if code else "Succeeded"
-        state = {"running": {}} if code is None else {"terminated": {"exitCode": code}}
-        last = {} if self.last_code is None else {"terminated": {"exitCode": self.last_code}}
+        state = {"running": {}} if code is None else {"terminated": self.how_it_ended()}
+        last = {} if self.last_end is None else {"terminated": self.last_end}
         container = {"name": "pytorch", "restartCount": self.restarts, "state": state, "lastState": last}
         metadata = {"name": self.name, "labels": dict(self.labels)}
         spec = {"nodeName": "here", "containers": [{"name": "pytorch"}]}
@@ -151,7 +150,7 @@ class Job:
         parts = {"job-name": self.name, "replica-type": kind, "replica-index": str(index)}
         [port] = [port["containerPort"] for port in spec["containers"][0]["ports"] if port["name"] == "pytorchjob-port"]
         labels = {f"training.kubeflow.org/{key}": value for key, value in parts.items()}
-        return Pod(name, labels, spec, operator_env(self.name, rank, nodes, port), self.folder / name)
+        return Pod(name, labels, spec, operator_env(rank, nodes, port), self.folder / name)
 
     def _look_after(self, backoff_limit: int) -> None:
         policy = self.tree["spec"]["pytorchReplicaSpecs"]["Master"]["restartPolicy"]

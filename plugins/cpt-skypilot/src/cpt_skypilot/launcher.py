@@ -118,7 +118,7 @@ class SkypilotLauncher(Launcher):
         if task.after:
             yield Fault("launcher", "skypilot", "a job cannot wait for others to end", "submit it when they have")
         if task.parallel is not None and task.parallel < task.members:
-            yield Fault("sweep.parallel", str(task.parallel), "SkyPilot starts all members at once", "null")
+            yield Fault("sweeper.parallel", str(task.parallel), "SkyPilot starts all members at once", "null")
         mounts = [PurePosixPath(path) for path in self._wanted.volumes]
         for word in task.argv[1:]:
             if word.startswith("/") and not any(PurePosixPath(word).is_relative_to(mount) for mount in mounts):
