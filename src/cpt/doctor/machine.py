@@ -19,6 +19,8 @@ from cpt.recipe.schema import Recipe
 
 GB = 1e9
 SHARED = Path("/dev/shm")  # noqa: S108  its size is read, nothing is written
+BUSY = 1.5
+"""Processes that ran in the last minute, a core: from here on what is measured is not what the machine can do."""
 LITTLE_MEMORY_GB = 2.0
 """Less is taken by the command, one worker and torch alone."""
 LITTLE_SHARED_GB = 1.0
@@ -35,11 +37,15 @@ def system(recipe: Recipe) -> Iterator[Finding]:  # noqa: ARG001  as every check
     text = f"{host.system} {host.release} · {host.machine} · Python {platform.python_version()} · {count(cores(), 'core')}"
     of = os.cpu_count() or 0
     text += f" of {of} may be used" if of > cores() else ""
-    figures = {"system": host.system, "kernel": host.release, "python": platform.python_version(), "cores": cores(), "cores_of_machine": of}
-    if host.system == "Linux":
-        yield Finding("machine", text, figures=figures)
-    else:
+    load = os.getloadavg()[0]
+    figures = {"system": host.system, "kernel": host.release, "python": platform.python_version(), "cores": cores(), "load": load}
+    if host.system != "Linux":
         yield Finding("machine", text, Level.WARNING, "only Linux is tested", figures)
+    elif load > BUSY * cores():
+        cure = "the speeds below are of what it leaves: look again when it is done"
+        yield Finding("machine", f"{text} · busy: a load of {load:.0f}", Level.WARNING, cure, figures)
+    else:
+        yield Finding("machine", text, figures=figures)
 
 
 def memory(recipe: Recipe) -> Iterator[Finding]:

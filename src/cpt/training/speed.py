@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ import torch.distributed as dist
 from cpt.job import Job
 
 ALL_REDUCE_BYTES = 64 * 2**20
-PRODUCT_S = 0.5
-"""Seconds that each kind of matrix product is repeated for; the fastest counts, so that what else runs counts little."""
+PRODUCTS_S = 1.0
+"""Seconds that matrix products are repeated for, each precision in turn; the fastest counts, so that what else runs counts little."""
 REDUCTIONS = 5
-WIDTH = {"cpu": 1024, "cuda": 8192}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+WIDTH = {"cpu": 768, "cuda": 8192}
 """Rows and columns of the square matrices: large enough for full speed, small enough for a moment."""
 TIMEOUT = timedelta(seconds=30)
 
@@ -34,7 +36,7 @@ def measure(job: Job) -> dict[str, Any]:  # noqa: ARG001  as every verb
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "processes": processes,
         "threads": torch.get_num_threads(),
-        "tflops": {"fp32": _tflops(torch.float32, device), "bf16": _tflops(torch.bfloat16, device)},
+        "tflops": _tflops(device),
         "backend": backend,
         "all_reduce_bytes": ALL_REDUCE_BYTES,
         "bus_gb_per_s": bus_gb_per_s(ALL_REDUCE_BYTES, _all_reduce_s(device), processes) if processes > 1 else None,
@@ -57,32 +59,27 @@ def _device() -> torch.device:
     return device
 
 
-def _tflops(dtype: torch.dtype, device: torch.device) -> float:
+def _tflops(device: torch.device) -> dict[str, float]:
     width = WIDTH[device.type]
-    left = torch.ones(width, width, dtype=dtype, device=device)
-    seconds = _fastest_s(lambda: left @ left, device, lambda _, spent_s: spent_s < PRODUCT_S)
-    return 2 * width**3 / seconds / 1e12
+    factors = {name: torch.ones(width, width, dtype=dtype, device=device) for name, dtype in PRECISIONS.items()}
+    products = {name: partial(torch.mm, factor, factor) for name, factor in factors.items()}
+    fastest_s = dict.fromkeys(products, float("inf"))
+    began = time.perf_counter()
+    while time.perf_counter() - began < PRODUCTS_S:
+        for name, product in products.items():
+            fastest_s[name] = min(fastest_s[name], _seconds(product, device))
+    return {name: 2 * width**3 / seconds / 1e12 for name, seconds in fastest_s.items()}
 
 
 def _all_reduce_s(device: torch.device) -> float:
     tensor = torch.ones(ALL_REDUCE_BYTES // 4, device=device)
-    # every rank makes the same number of calls, or the last would wait for ever
-    return _fastest_s(lambda: dist.all_reduce(tensor), device, lambda count, _: count < REDUCTIONS)
+    return min(_seconds(partial(dist.all_reduce, tensor), device) for _ in range(REDUCTIONS))
 
 
-def _fastest_s(act: Callable[[], object], device: torch.device, goes_on: Callable[[int, float], bool]) -> float:
-    """Seconds of the fastest of several acts, after one that does not count."""
+def _seconds(act: Callable[[], object], device: torch.device) -> float:
+    """How long an act takes, what it asks of a GPU included."""
+    started = time.perf_counter()
     act()
-    fastest, count, began = float("inf"), 0, time.perf_counter()
-    while count == 0 or goes_on(count, time.perf_counter() - began):
-        _wait_for(device)
-        started = time.perf_counter()
-        act()
-        _wait_for(device)
-        fastest, count = min(fastest, time.perf_counter() - started), count + 1
-    return fastest
-
-
-def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+    return time.perf_counter() - started
