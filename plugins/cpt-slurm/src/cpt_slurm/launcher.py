@@ -176,9 +176,9 @@ def _links(job: JobRef) -> list[_Link]:
 
 
 def _how_it_ended(found: programs.Found | None, state: JobState, code: int | None) -> str:
-    """Slurm's word where ours does not say it already (`timeout`, `node fail`), and the exit code."""
-    word = found.word.lower().replace("_", " ") if found else state.value
-    return ", ".join([*([word] if word != state.value else []), *([] if code is None else [f"exit code {code}"])])
+    """Slurm's word where it tells more than ours does (`timeout`, `node fail`), and the exit code."""
+    word = found.word.lower().replace("_", " ") if found else ""
+    return ", ".join([*([word] if word not in ("", "failed", state) else []), *([] if code is None else [f"exit code {code}"])])
 
 
 def _shows(mount: str, folder: Path) -> bool:
