@@ -132,7 +132,7 @@ class Cluster:
         if match["ns"] and f"namespaces/{match['ns']}" not in self.objects:
             raise RefusedError(404, "NotFound", f'namespaces "{match["ns"]}" not found')
         if resource == "pytorchjobs":
-            return self._create(json.loads(body), query) if verb == "POST" else self._job(verb, name)
+            return self._create(json.loads(body), query) if verb == "POST" else self._job(verb, name, body)
         return self._pods(query, name) if resource == "pods" else self._named(resource, name)
 
     def _named(self, resource: str, name: str) -> object:
@@ -157,10 +157,11 @@ class Cluster:
             self.jobs[name] = Job(tree, self.folder)
         return tree
 
-    def _job(self, verb: str, name: str) -> object:
+    def _job(self, verb: str, name: str, body: bytes) -> object:
         if name not in self.jobs:
             raise RefusedError(404, "NotFound", f'pytorchjobs.kubeflow.org "{name}" not found')
         if verb == "DELETE":
+            assert json.loads(body)["propagationPolicy"] == "Foreground"
             self.jobs[name].delete()
         return self.jobs[name].tree
 
