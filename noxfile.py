@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+CONSTRAINTS = ROOT / "constraints.txt"
 
 
 def install(session: nox.Session, extra: str) -> None:
@@ -58,6 +61,75 @@ def wheel(session: nox.Session) -> None:
             if not isinstance(recipe, str) or "name: nova_pro" not in recipe or "name: p5x24" not in recipe:
                 session.error(f"the installed wheel composed something else:\n{recipe}")
             session.run(python, "-m", "cpt", "train", "train.max_steps=2", env={"XDG_CACHE_HOME": f"{scratch}/cache"}, external=True)
+
+
+@nox.session
+@nox.parametrize("plugin", PLUGINS)
+def plugins(session: nox.Session, plugin: str) -> None:
+    """The tests of each plugin, installed alone beside the core; `nox -s "plugins(plugin='cpt-slurm')"` runs one's."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", "-e", f"plugins/{plugin}[test]")
+    session.run("python", "-m", "pytest", "-n", "0", f"plugins/{plugin}", *session.posargs)
+
+
+@nox.session
+def core_with_plugins(session: nox.Session) -> None:
+    """The core's tests where every plugin is installed; `tests` is where none is."""
+    session.install("-c", "constraints.txt", "-e", ".[dev]", *(word for plugin in PLUGINS for word in ("-e", f"plugins/{plugin}")))
+    session.run("python", "-m", "cpt", "plugins", "--check")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def third_party(session: nox.Session) -> None:
+    """Wheels of the core, of what `cpt plugins new` writes, and of a stranger's package: built, tested and used outside the checkout."""
+    session.install("-c", "constraints.txt", "build")
+    with tempfile.TemporaryDirectory() as scratch:
+        session.run("python", "-m", "venv", f"{scratch}/venv")
+        session.run("python", "-m", "build", "--wheel", "--outdir", f"{scratch}/core", str(ROOT))
+        python = _Python(session, f"{scratch}/venv/bin/python")
+        python("-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), f"{next(Path(scratch, 'core').glob('*.whl'))}[testing]")
+        with session.chdir(scratch):
+            shutil.copytree(ROOT / "tests/third_party/cpt-data-echo", "cpt-data-echo")
+            for kind, name in (("data_source", "texts"), ("launcher", "background"), ("logger", "table")):
+                python("-m", "cpt", "plugins", "new", kind, name)
+            for package in ("cpt-data-echo", "cpt-texts", "cpt-background", "cpt-table"):
+                session.run("python", "-m", "build", "--wheel", "--outdir", "strangers", package)
+            python("-m", "pip", "install", "-q", "--no-deps", *map(str, Path("strangers").glob("*.whl")))
+            _use_strangers(python)
+
+
+class _Python:
+    """An interpreter outside the session's own environment, without the user's caches."""
+
+    def __init__(self, session: nox.Session, path: str) -> None:
+        self.session, self.path = session, path
+
+    def __call__(self, *words: str) -> None:
+        self.session.run(self.path, *words, env={"XDG_CACHE_HOME": str(Path.cwd() / "cache")}, external=True)
+
+
+def _use_strangers(python: _Python) -> None:
+    """Runs the tests of the packages that lie in this folder, and a recipe that chooses each of them."""
+    for package in sorted(Path().glob("cpt-*")):
+        python("-m", "pytest", "-q", "-W", "error", str(package))
+    python("-m", "cpt", "plugins", "--check")
+    Path("texts").mkdir()
+    for number in range(40):
+        Path(f"texts/{number}.txt").write_text(
+            f"Valve {number} of the press opens at {number * 7 % 40} bar and closes at {number * 3 % 20} bar.\n"
+        )
+    quick = ("model.init=random", "train.max_steps=2", "train.max_length=64", "train.global_batch_size=4")
+    python("-m", "cpt", "train", "data=texts", "data.train=texts", "logger=table", *quick)
+    assert list(Path("outputs").rglob("table.tsv")), "the generated logger has written nothing"
+    echo = (
+        "data=jsonl",
+        "data.source=echo",
+        "data.train=[a first document, another]",
+        "data.validation=[held out]",
+        "data.options.times=9",
+    )
+    python("-m", "cpt", "train", *echo, *quick, "launcher=background", "run.name=echoed")
+    python("-m", "cpt", "jobs", "wait", "outputs/echoed", "--timeout", "300")
 
 
 @nox.session(default=False, venv_backend="none")

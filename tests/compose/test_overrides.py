@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from cpt import offers
 from cpt.composition import compose
 from cpt.errors import RecipeError
 
@@ -32,7 +33,7 @@ def fault(*overrides: str) -> str:
         ("optm.lr=1e-5", "Did you mean optim.lr?"),
         ("lr=1e-5", "Did you mean optim.lr?"),
         ("train.max_lenght=128", "Did you mean train.max_length?"),
-        ("logger=zzz", "Options: tensorboard"),
+        ("logger=zzz", "there is no such option of logger. Options: "),
         ("~optim.lrr", "Did you mean optim.lr?"),
     ],
 )
@@ -41,17 +42,18 @@ def test_a_mistyped_name_gets_did_you_mean(override: str, cure: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "package"),
+    ("kind", "override"),
     [
-        ("launcher=slurm", "cpt-slurm"),
-        ("launcher=kubernetes", "cpt-kubernetes"),
-        ("launcher=hyperpod", "cpt-hyperpod"),
-        ("logger=aim", "cpt-aim"),
-        ("logger=[tensorboard,aim]", "cpt-aim"),
+        ("data_sources", "data=abacus"),
+        ("launchers", "launcher=abacus"),
+        ("loggers", "logger=abacus"),
+        ("loggers", "logger=[tensorboard,abacus]"),
+        ("sweepers", "sweeper=abacus"),
     ],
 )
-def test_an_option_of_a_package_that_is_not_installed_names_the_package(override: str, package: str) -> None:
-    assert f"the plugin {package}" in fault(override)
+def test_an_option_of_a_package_that_is_not_installed_names_the_package(kind: str, override: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(offers.OFFERED_BY, (kind, "abacus"), "cpt-abacus")
+    assert "the plugin cpt-abacus, which is not installed" in fault(override)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_a_mistyped_choice_does_not_drag_rule_faults_of_another_recipe_along() -
     [
         ("hydra.run.dir=/tmp", "run.output"),
         ("hydra/launcher=joblib", "launcher="),
-        ("hydra/sweeper=optuna", "-m"),
+        ("hydra/sweeper=optuna", "sweeper="),
         ("hydra.searchpath=[pkg://evil]", "--config-dir"),
         ("+hydra.callbacks.x._target_=os.getcwd", "not open"),
         ("~hydra", "not open"),
