@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +110,22 @@ def test_a_launcher_whose_program_is_not_here_says_which(monkeypatch: pytest.Mon
     given = answer("launcher=slurm", question="launchers")
     assert given.works is False
     assert given.why.startswith("sbatch is not on the PATH")
+
+
+def test_a_doctor_that_is_stopped_leaves_neither_processes_nor_files(tmp_path: Path) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "cpt", "doctor"]
+    doctor = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("cpt-doctor-*/job.json")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (job,) = tmp_path.glob("cpt-doctor-*/job.json")
+    doctor.send_signal(signal.SIGTERM)
+    assert doctor.wait(30) == 75
+    time.sleep(0.5)
+    running = b""
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # a process that has just ended
+            running += file.read_bytes()
+    assert str(job).encode() not in running
+    assert list(tmp_path.iterdir()) == []

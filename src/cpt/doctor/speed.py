@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +43,15 @@ def processes_here(recipe: Recipe) -> int:
 
 def _measured(processes: int) -> Mapping[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="cpt-doctor-"))
+    remove = partial(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(remove)  # this thread is left behind where the command is stopped meanwhile
     try:
         found: Mapping[str, Any] = launch(Job("measure", None, {}), Processes(processes).run, folder)
         return found
     finally:
+        atexit.unregister(remove)
         if not list(folder.glob(CRASHES)):  # the message of a crash names its file
-            shutil.rmtree(folder)
+            remove()
 
 
 def _rate(tflops: float) -> str:
