@@ -1,0 +1,198 @@
+"""The driver: what it starts, how many at once, what it does about failures, stops, and members that others still run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from cpt.contracts import NoOptions, Sweeper, Trial
+from cpt.errors import EXIT_OURS, EXIT_USER, Interrupted, Preempted
+from cpt.sweeps.driver import STARTS, Driver
+from cpt.sweeps.members import MemberState
+from cpt.sweeps.sweep import Sweep
+
+GRID = ("optim.lr=1e-4,1e-3,1e-2", "run.seed=1,2")
+
+
+def drive(sweep: Sweep, runner, seen, parallel: int | None = None) -> None:
+    Driver(sweep, runner, seen, parallel).run()
+
+
+def states(sweep: Sweep) -> list[str]:
+    return [member.state.value for member in sweep.members]
+
+
+def test_all_members_run_as_many_at_once_as_allowed(opened, runner, seen) -> None:
+    sweep = opened(*GRID)
+    drive(sweep, runner, seen)
+    assert states(sweep) == ["completed"] * 6
+    assert runner.started == [member.label for member in sweep.members]
+    assert runner.most_at_once == 2
+    assert sorted(label for label, _ in seen.ends) == sorted(runner.started)
+    assert seen.reports == 1
+    assert sweep.metric == "validation/domain/loss"
+    assert sweep.members[2].record.after(sweep.metric) == pytest.approx(2.0)
+
+
+def test_a_command_may_ask_for_more_or_fewer_at_once(opened, runner, seen) -> None:
+    drive(opened(*GRID), runner, seen, parallel=1)
+    assert runner.most_at_once == 1
+
+
+def test_done_members_are_not_run_again_and_a_grid_may_grow(opened, runner, seen) -> None:
+    drive(opened(*GRID), runner, seen)
+    runner.started.clear()
+    drive(opened(*GRID), runner, seen)
+    assert runner.started == []
+    drive(opened("optim.lr=1e-4,1e-3,1e-2,2e-2", "run.seed=1,2"), runner, seen)
+    assert runner.started == ["optim.lr=0.02,run.seed=1", "optim.lr=0.02,run.seed=2"]
+
+
+def test_a_done_member_of_another_recipe_is_run_again(opened, runner, seen) -> None:
+    """It is for `submit` to say that its identity is another one, or that it has more steps to go."""
+    drive(opened("optim.lr=1e-4,1e-3"), runner, seen)
+    runner.started.clear()
+    drive(opened("optim.lr=1e-4,1e-3", "train.max_steps=101"), runner, seen)
+    assert len(runner.started) == 2
+
+
+def test_a_member_that_fails_does_not_stop_the_rest_and_is_run_by_the_next_command(opened, runner, seen) -> None:
+    bad = "optim.lr=0.0001,run.seed=2"
+    runner.fails = {bad: [EXIT_USER]}
+    sweep = opened(*GRID)
+    drive(sweep, runner, seen)
+    assert states(sweep) == ["completed", "failed", *["completed"] * 4]
+    failed = sweep.members[1]
+    assert failed.exit_code == EXIT_USER
+    assert failed.error == ("optim.lr: too large: it must be smaller. Lower it",)
+    runner.started.clear()
+    again = opened(*GRID)
+    drive(again, runner, seen)
+    assert runner.started == [bad]
+    assert states(again) == ["completed"] * 6
+
+
+def test_a_member_that_cannot_be_started_is_a_failed_one(opened, runner, seen) -> None:
+    sweep = opened(*GRID)
+    runner.refused = {sweep.members[0].label}
+    drive(sweep, runner, seen)
+    assert states(sweep) == ["failed", *["completed"] * 5]
+    assert (sweep.members[0].exit_code, sweep.members[0].error) == (EXIT_USER, ("data.train: gone.jsonl: is not there.",))
+
+
+def test_what_was_killed_begins_again_where_it_stopped_but_not_for_ever(opened, runner, seen) -> None:
+    sweep = opened(*GRID)
+    once, always = sweep.members[0].label, sweep.members[1].label
+    runner.fails = {once: [EXIT_OURS], always: [EXIT_OURS] * 9}
+    drive(sweep, runner, seen)
+    assert states(sweep) == ["completed", "failed", *["completed"] * 4]
+    assert runner.started.count(once) == 2
+    assert runner.started.count(always) == STARTS
+    assert list(sweep.members[0].record.losses["train/loss"]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, Interrupted), (signal.SIGTERM, Preempted)])
+def test_told_to_stop_it_has_its_members_commit_and_the_next_command_goes_on(opened, runner, seen, number, error) -> None:
+    runner.pause_s = 0.1
+    sweep = opened(*GRID)
+    threading.Timer(0.6, lambda: os.kill(os.getpid(), number)).start()
+    with pytest.raises(error, match="of 6 members done"):
+        drive(sweep, runner, seen)
+    assert all(process.poll() is not None for process in runner.processes.values())
+    assert set(states(sweep)) <= {"waiting", "completed"}
+    runner.pause_s, begun = 0.0, list(runner.started)
+    again = opened(*GRID)
+    drive(again, runner, seen)
+    assert states(again) == ["completed"] * 6
+    assert all(list(member.record.losses["train/loss"]) == [0, 1, 2, 3, 4] for member in again.members)
+    assert begun
+
+
+def test_members_that_queue_elsewhere_go_on_without_it_and_are_found_again(opened, runner, seen) -> None:
+    runner.queues, runner.parallel, runner.pause_s = True, None, 0.2
+    sweep = opened(*GRID)
+    threading.Timer(0.8, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(Interrupted, match="6 go on where they are"):
+        drive(sweep, runner, seen)
+    assert len(runner.started) == 6
+    assert [process.poll() for process in runner.processes.values()] == [None] * 6
+    again = opened(*GRID)
+    drive(again, runner, seen)
+    assert len(runner.started) == 6
+    assert states(again) == ["completed"] * 6
+
+
+def test_a_queue_is_handed_all_members_of_a_grid_at_once_whatever_runs_at_once(opened, runner, seen) -> None:
+    runner.queues = True
+    batches: list[int] = []
+    start = runner.start
+    runner.start = lambda members: batches.append(len(members)) or start(members)  # type: ignore[func-returns-value]
+    drive(opened(*GRID), runner, seen, parallel=2)
+    assert batches == [6]
+
+
+class Halving(Sweeper):
+    """Proposes lr 1e-3 and then what is worse, and gives up what is worse than another at the same step."""
+
+    takes_intervals = True
+    size = 3  # type: ignore[assignment]
+
+    def propose(self, trials):
+        return {"optim.lr": f"{10.0 ** -(3 + len(trials)):g}"} if len(trials) < self.size else None
+
+    def should_prune(self, trial: Trial, trials) -> bool:
+        step = max(trial.reports)
+        others = [other.reports[step] for other in trials if step in other.reports and other.values != trial.values]
+        return step >= 2 and bool(others) and trial.reports[step] > min(others) + 0.1
+
+
+@pytest.fixture
+def halving(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    monkeypatch.setattr("cpt.plugins.load", lambda *_: (Halving, NoOptions()))
+    return ("sweeper=random", "optim.lr=tag(log,interval(1e-6,1e-1))", "sched.min_lr=1e-8")
+
+
+def test_a_member_that_the_sweeper_gives_up_is_stopped_and_stays_pruned(opened, runner, seen, halving) -> None:
+    runner.pause_s, runner.steps = 0.05, 12
+    sweep = opened(*halving)
+    assert sweep.members == []
+    drive(sweep, runner, seen, parallel=1)
+    assert states(sweep) == ["completed", "pruned", "pruned"]
+    assert [member.values["optim.lr"] for member in sweep.members] == ["0.001", "0.0001", "1e-05"]
+    assert all(2 <= member.record.steps < 12 for member in sweep.members[1:])
+    runner.started.clear()
+    again = opened(*halving)
+    drive(again, runner, seen)
+    assert states(again) == ["completed", "pruned", "pruned"]
+    assert runner.started == []
+
+
+def test_a_sweep_that_looks_at_results_goes_on_with_what_was_drawn(opened, runner, seen, halving) -> None:
+    first = opened(*halving)
+    member = first.propose()
+    assert member is not None
+    again = opened(*halving)
+    assert [other.label for other in again.members] == [member.label]
+    drive(again, runner, seen, parallel=1)
+    assert runner.started[0] == member.label
+    assert len(again.members) == 3
+
+
+def test_it_leaves_the_signals_as_they_were(opened, runner, seen) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    drive(opened("optim.lr=1e-4,1e-3"), runner, seen)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_thousand_waiting_members_cost_the_loop_little(opened, runner, seen) -> None:
+    sweep = opened("optim.lr=1e-4,1e-3", "run.seed=range(0,20)")
+    began = time.process_time()
+    runner.steps = 1
+    for member in sweep.members[2:]:
+        member.state = MemberState.COMPLETED
+    drive(sweep, runner, seen)
+    assert time.process_time() - began < 3
