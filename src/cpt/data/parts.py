@@ -17,8 +17,10 @@ from cpt.data.shard import Shard, ShardJob, argv_of
 from cpt.data.store import TokenStore, find_store, join_stores, local_root, publish_store, store_key
 from cpt.data.tokenizer import TextTokenizer
 
-PART_BYTES = 64 << 20
-"""About so much text is a part: seconds of work, so that little is lost when a process is killed, and processes end together."""
+PART_BYTES = 16 << 20
+"""About so much text is a part: seconds of work, so that little is lost when a process is killed, and all have about the same to do."""
+MOST_PARTS = 4096
+"""Of a data set; beyond 64 GiB they are larger instead."""
 
 
 def shards_of(source: DataSource, locations: Sequence[str], fingerprint: str, tokenizer: TextTokenizer) -> list[Shard]:
@@ -27,7 +29,7 @@ def shards_of(source: DataSource, locations: Sequence[str], fingerprint: str, to
     Raises:
         DataError: Something is missing or invalid.
     """
-    count = -(-(source.size_bytes(locations) or 0) // PART_BYTES)
+    count = min(-(-(source.size_bytes(locations) or 0) // PART_BYTES), MOST_PARTS)
     parts = source.parts(locations, count) if count > 1 else []
     folder = f"{store_key(fingerprint, tokenizer)}.parts"
     names = [f"{folder}/{number:05}-of-{len(parts):05}" for number in range(len(parts))]
