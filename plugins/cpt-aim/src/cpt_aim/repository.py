@@ -43,7 +43,7 @@ class Repository:
         with self._alone():
             self._repo = _patiently(lambda: Repo.from_path(str(folder), init=True))
 
-    def open_run(self, run_hash: str, step: int, system_metrics_every_s: float | None) -> Run:
+    def open_run(self, run_hash: str, step: int, system_metrics_every_s: float | None) -> Any:
         """The run `run_hash`, without its points after `step`, without any where `step` is 0; an empty one where there is none.
 
         Whoever holds the run was killed: the run's folder has one writer.
@@ -77,14 +77,14 @@ class Repository:
             yield
 
 
-def text_object(text: str) -> Text:
+def text_object(text: str) -> Any:
     """An `aim.Text`."""
-    return Text(text)
+    return Text(text)  # type: ignore[no-untyped-call]
 
 
-def figure_object(figure: Mapping[str, object]) -> Figure:
+def figure_object(figure: Mapping[str, object]) -> Any:
     """An `aim.Figure` of Plotly's JSON; Aim's own constructor wants the object of a package that would only turn it into JSON again."""
-    made = Figure.__new__(Figure)
+    made = Figure.__new__(Figure)  # type: ignore[no-untyped-call]
     CustomObject.__init__(made)  # type: ignore[no-untyped-call]
     made._prepare(_Json(figure))
     return made
