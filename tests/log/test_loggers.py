@@ -124,6 +124,24 @@ def test_a_logger_that_never_ends_is_left_behind_with_a_warning() -> None:
     stuck.go_on.set()
 
 
+def test_a_logger_that_hangs_delays_one_checkpoint_and_no_more() -> None:
+    stuck, good = Stuck(), Memory()
+    loggers = Loggers()
+    loggers.add("stuck", lambda: stuck)
+    loggers.add("good", lambda: good)
+    waited_s = []
+    for step in (1, 2):
+        loggers.metrics(step, {})
+        begin = time.monotonic()
+        loggers.flush(timeout_s=0.5)
+        waited_s.append(time.monotonic() - begin)
+    assert waited_s[0] >= 0.5 > waited_s[1]
+    assert [call[0] for call in good.calls] == ["metrics", "flush"] * 2
+    stuck.go_on.set()
+    loggers.close()
+    assert len(stuck.calls) == 5
+
+
 def test_a_logger_that_falls_far_behind_is_dropped() -> None:
     warnings: list[str] = []
     stuck = Stuck()

@@ -62,14 +62,17 @@ class Loggers:
         self._each(lambda logger: logger.figure(step, name, figure))
 
     def flush(self, timeout_s: float = FLUSH_S) -> None:
-        """See `cpt.contracts.Logger.flush`; returns when all have, or after `timeout_s`: a checkpoint does not wait longer."""
+        """See `cpt.contracts.Logger.flush`; returns when all have, or after `timeout_s`.
+
+        A checkpoint does not wait longer, nor again for a logger that has been late since.
+        """
         self._each(lambda logger: logger.flush())
-        self._wait(timeout_s)
+        _wait([lane for lane in self._lanes if not lane.late], timeout_s)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
         """See `cpt.contracts.Logger.close`; one that takes longer than `timeout_s` is left behind with a warning."""
         self._each(lambda logger: logger.close())
-        for lane in self._wait(timeout_s):
+        for lane in _wait(self._lanes, timeout_s):
             lane.drop(f"did not end within {timeout_s:.0f} s; its last rows may be missing")
         for lane in self._lanes:
             lane.put(None)
@@ -78,11 +81,6 @@ class Loggers:
         for lane in self._lanes:
             lane.put(call)
 
-    def _wait(self, timeout_s: float) -> list[_Lane]:
-        """Waits until all that was put before is done; returns those that are not, in time."""
-        deadline, marks = time.monotonic() + timeout_s, [(lane, lane.mark()) for lane in self._lanes]
-        return [lane for lane, mark in marks if not (mark.wait(max(0.0, deadline - time.monotonic())) or lane.dropped)]
-
 
 class _Lane:
     """One logger and the thread that calls it, in order; a thread that hangs ends with the process."""
@@ -90,12 +88,19 @@ class _Lane:
     def __init__(self, name: str, make: Callable[[], Logger], warn: Callable[[str], None]) -> None:
         self.name, self.dropped, self._warn = name, False, warn
         self._calls: Queue[Call | Event | None] = Queue(PENDING_CALLS)
+        self._mark = Event()
+        self._mark.set()
         try:
             logger = make()
         except Exception as error:  # a stranger's code, whatever it raises, must not end a run of days
             self._fail(error)
         else:
             Thread(target=self._serve, args=(logger,), name=f"logger-{name}", daemon=True).start()
+
+    @property
+    def late(self) -> bool:
+        """Whether it has not come to the last mark."""
+        return not (self._mark.is_set() or self.dropped)
 
     def put(self, call: Call | Event | None) -> None:
         """Hands a call to the thread; None ends it."""
@@ -106,17 +111,20 @@ class _Lane:
         except Full:
             self.drop(f"is {PENDING_CALLS:,} calls behind and takes no further part")
 
-    def mark(self) -> Event:
-        """Is set when everything that was put before it is done, or never will be."""
-        mark = Event()
-        self.put(mark)
-        if self.dropped:
-            mark.set()
-        return mark
+    def mark(self) -> None:
+        """Marks how far it has to come before it is not late."""
+        self._mark = Event()
+        self.put(self._mark)
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when it has come to the mark, or after `timeout_s`."""
+        if self.late:
+            self._mark.wait(timeout_s)
 
     def drop(self, why: str) -> None:
         if not self.dropped:
             self.dropped = True
+            self._mark.set()
             self._warn(f"logger {self.name} {why}")
 
     def _fail(self, error: Exception) -> None:
@@ -131,6 +139,16 @@ class _Lane:
                     call(logger)
                 except Exception as error:  # likewise
                     self._fail(error)
+
+
+def _wait(lanes: list[_Lane], timeout_s: float) -> list[_Lane]:
+    """Waits until all that was put before is done; returns those that are not, in time."""
+    deadline = time.monotonic() + timeout_s
+    for lane in lanes:
+        lane.mark()
+    for lane in lanes:
+        lane.wait(max(0.0, deadline - time.monotonic()))
+    return [lane for lane in lanes if lane.late]
 
 
 def open_loggers(settings: Mapping[str, Mapping[str, Any]], folder: Path, run_name: str, warn: Callable[[str], None] = _warn) -> Loggers:
