@@ -124,19 +124,31 @@ def rehearse(delivery: Delivery, chosen: Chosen) -> str:
         StorageError: The run is being written.
         RecipeError: See `cpt.submit.submit`.
     """
+    rehearse_order(delivery)
+    return render(run_task(delivery), chosen, delivery.run.job_folder)
+
+
+def rehearse_order(delivery: Delivery) -> None:
+    """Writes the recipe and the order of a run that nobody will start; see `rehearse`."""
     run, submission = delivery.run, delivery.submission
     with run.lease():
         manifest_to_go_on_with(run, submission)
         run.write_recipe(delivery.recipe_yaml, json.dumps(submission.recipe.kept(), indent=2))
         _order(delivery).write(run)
-    return render(run_task(delivery), chosen, run.job_folder)
 
 
-def render(task: Task, chosen: Chosen, default: Path) -> str:
-    """Writes the files that a submission would write, and returns their folder: `launcher.options.render_to`, else `default`."""
+def render(task: Task, chosen: Chosen, default: Path, part: str = "") -> str:
+    """Writes the files that a submission would write, and returns their folder.
+
+    Args:
+        task: What would be submitted.
+        chosen: The launcher.
+        default: The folder, where `launcher.options.render_to` names none.
+        part: Folder within the one that is named, for one of several submissions.
+    """
     options = chosen.launcher.options
     named = options.render_to if isinstance(options, LauncherOptions) else None
-    folder = storage.local_path(named) if named else default
+    folder = storage.local_path(named) / part if named else default
     with storage.reported(str(folder)):
         for name, text in chosen.launcher.render(task).items():
             file = folder / name

@@ -12,7 +12,7 @@ from pathlib import Path
 from cpt import jobs
 from cpt.contracts import JobRef, JobStatus
 from cpt.errors import CptError, RecipeError
-from cpt.handover import Delivery, hand_over, hand_over_members, members_task, render, write_order
+from cpt.handover import Delivery, hand_over, hand_over_members, members_task, rehearse_order, render, write_order
 from cpt.launch.machine import cores, gpus
 from cpt.order import Submitted
 from cpt.recipe.schema import Recipe
@@ -62,11 +62,12 @@ class LauncherRunner(Runner):
         """
         deliveries = [self._preparer.delivery(member) for member in members]
         for delivery in deliveries:
-            write_order(delivery)
-        written = []
-        for group in _by_shape(deliveries):
+            rehearse_order(delivery)
+        groups, written = _by_shape(deliveries), []
+        for number, group in enumerate(groups, 1):
             folder = self._new_folder()
-            written.append(render(members_task(group, folder, self.parallel), self._chosen, folder))
+            task = members_task(group, folder, self.parallel)
+            written.append(render(task, self._chosen, folder, part=f"array-{number}" if len(groups) > 1 else ""))
         return written
 
     def status(self, job: JobRef) -> JobStatus:
