@@ -204,10 +204,12 @@ def test_tables_behind_a_url_are_the_same_content(tmp_path: Path, bucket: str) -
     assert "must not hold a user name" in faults(["s3://a:b@tables/x.parquet"])[0]
 
 
-def test_a_store_of_a_table_holds_the_tokens_of_the_same_texts_as_jsonl(tmp_path: Path) -> None:
+@pytest.mark.parametrize("documents", [500, 40_000], ids=["in one go", "in parts"])
+def test_a_store_of_a_table_holds_the_tokens_of_the_same_texts_as_jsonl(tmp_path: Path, documents: int) -> None:
+    texts = [f"{number} " + "five hundred bytes, so that many make two parts. " * 10 for number in range(documents)]
     jsonl = tmp_path / "a.jsonl"
-    jsonl.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
-    pq.write_table(pa.table({"body": TEXTS}), tmp_path / "a.parquet")
+    jsonl.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    pq.write_table(pa.table({"body": texts}), tmp_path / "a.parquet")
     argvs = (
         ["data=jsonl", f"data.train={jsonl}"],
         ["data=hf_datasets", f"data.train={tmp_path}/a.parquet", "data.options.text=body"],
@@ -221,6 +223,15 @@ def test_a_store_of_a_table_holds_the_tokens_of_the_same_texts_as_jsonl(tmp_path
     assert stores[0] != stores[1]
     for name in ("tokens.bin", "offsets.bin", "sizes.bin", "digests.bin"):
         assert (stores[0] / name).read_bytes() == (stores[1] / name).read_bytes()
+
+
+def test_reading_what_datasets_saved_does_not_need_datasets(tmp_path: Path) -> None:
+    code = (
+        "import sys; from cpt_hf_datasets import HfDatasetsOptions as Options, HfDatasetsSource as Source\n"
+        "print(sum(1 for _ in Source(Options()).documents(sys.argv[1:])), 'datasets' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, saved(tmp_path / "a")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{len(TEXTS)} False\n"
 
 
 PEAK = """
