@@ -19,12 +19,11 @@ from cpt_skypilot.options import SkypilotOptions
 
 PORT = 29_400
 PLACE = f"""\
-set +H
 export NODE_RANK="$SKYPILOT_NODE_RANK"
 export MASTER_ADDR="${{SKYPILOT_NODE_IPS%%$'\\n'*}}"
 export MASTER_PORT={PORT}
 """
-"""No history expansion (SkyPilot's bash is interactive); the node's place among the others."""
+"""The node's place among the others."""
 
 
 def sky_task(task: Task, options: SkypilotOptions, member: int) -> dict[str, Any]:
