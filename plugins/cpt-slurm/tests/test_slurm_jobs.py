@@ -185,7 +185,7 @@ def test_scancel_by_hand_is_no_reason_to_requeue(cluster: Any, submit: Submit, t
     programs.ask(["scancel", job.id])
     cluster.wait_until(lambda: state(job).ended)
     assert (tmp_path / "committed").exists()
-    assert programs.in_queue(job.id).word == "CANCELLED"
+    assert state(job) is JobState.CANCELLED
 
 
 def test_the_job_has_its_gpus_and_cpus(cluster: Any, submit: Submit, tmp_path: Path) -> None:

@@ -150,10 +150,17 @@ def test_only_a_stopped_job_is_requeued(tmp_path: Path, code: int, given: dict[s
     (tmp_path / "job").mkdir()
     text = script.batch_script(replace(TASK, folder=tmp_path / "job"), options(**given), None)
     if cancelled:
-        text = text.replace("code=$?", f"code=$?; touch {tmp_path}/job/cancel-5003")
+        text = text.replace("code=$?\n", f"code=$?; touch {tmp_path}/job/cancel-5003\n")
     calls = run_script(text, tmp_path, code)
     assert (["requeue", "Incomplete", "5003"] in [argv for argv, _ in calls_of("scontrol", calls)]) is requeued
     assert (tmp_path / "job" / "exit-5003").read_text() == f"{code}\n"
+
+
+def test_a_step_that_slurm_ended_is_not_taken_for_done(tmp_path: Path) -> None:
+    """srun, seen in Slurm 22.05, ends with 0 where the job was killed and its processes were slow to go."""
+    text = script.batch_script(replace(TASK, folder=tmp_path / "job"), options(), None)
+    run_script(text.replace("srun --nodes", "kill -TERM $$\nsrun --nodes"), tmp_path)
+    assert (tmp_path / "job" / "exit-5003").read_text() == "143\n"
 
 
 def test_a_job_cancelled_while_it_waited_in_the_script_does_not_begin(tmp_path: Path) -> None:

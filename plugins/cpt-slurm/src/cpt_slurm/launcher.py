@@ -130,7 +130,7 @@ class _Link:
         found = found or (programs.in_accounts(self.id) if code is None else None)
         if code is None and found is not None:
             code = found.exit_code
-        state = self._ended(code) or (found.state if found else JobState.UNKNOWN)
+        state = self._ended(code, found.state if found else JobState.UNKNOWN)
         return JobStatus(state, _how_it_ended(found, state, code), code)
 
     def cancel(self) -> None:
@@ -150,14 +150,14 @@ class _Link:
                 with file.open(errors="replace") as lines:
                     yield from ((name, line.rstrip("\n")) for line in lines)
 
-    def _ended(self, code: int | None) -> JobState | None:
-        """The state that an exit code means; a job that was asked to end has been cancelled, unless it was done first."""
+    def _ended(self, code: int | None, told: JobState) -> JobState:
+        """How it ended, by its exit code, by who asked it to, and by what Slurm tells; done is done, whatever was asked."""
         if code == EXIT_DONE:
             return JobState.COMPLETED
-        if self._cancelled.exists():
+        if self._cancelled.exists() or told is JobState.CANCELLED:
             return JobState.CANCELLED
         if code is None:
-            return None
+            return told
         return JobState.PREEMPTED if code in _STOPPED else JobState.FAILED
 
     def _exit_code(self) -> int | None:

@@ -41,9 +41,13 @@ MASTER_ADDR=$(scontrol show node "$first" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\
 MASTER_PORT=$((20000 + SLURM_JOB_ID % 5000 * 2))  # every second one: the agents take the next
 export MASTER_ADDR MASTER_PORT
 
-trap : TERM USR1  # they are for the run; this shell must live to write down how it ended
+trap ended=143 TERM  # signals are for the run; this shell lives on to write down how it ended
+trap : USR1
 [ ! -e "$folder/cancel-$job" ] || end {EXIT_PREEMPTED}
 """
+_END_OF_STEP = """\
+code=$?
+[ "$code" != 0 ] || code=${ended:-0}  # of a step that it has stopped waiting for, srun says 0"""
 _REQUEUE = f"""
 if [ "$code" = {EXIT_PREEMPTED} ] && [ ! -e "$folder/cancel-$job" ]; then
     echo "$code" > "$folder/exit-$job"
@@ -115,7 +119,7 @@ def batch_script(task: Task, options: SlurmOptions, site: Path | None) -> str:
     lines += [f"export {_checked_name(name)}={quoted(value)}" for name, value in task.env.items()]
     lines += [f"folder={quoted(str(task.folder))}", *_identity(task, chained), _BEGINNING.rstrip()]
     lines += [_GO_ON_FROM.rstrip()] if chained else []
-    lines += [_RENDEZVOUS, _srun(task, options), "code=$?"]
+    lines += [_RENDEZVOUS, _srun(task, options), _END_OF_STEP]
     lines += [_REQUEUE.rstrip()] if options.requeues else []
     return "\n".join([*lines, 'end "$code"', ""])
 

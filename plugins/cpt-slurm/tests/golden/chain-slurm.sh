@@ -27,11 +27,13 @@ MASTER_ADDR=$(scontrol show node "$first" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/
 MASTER_PORT=$((20000 + SLURM_JOB_ID % 5000 * 2))  # every second one: the agents take the next
 export MASTER_ADDR MASTER_PORT
 
-trap : TERM USR1  # they are for the run; this shell must live to write down how it ended
+trap ended=143 TERM  # signals are for the run; this shell lives on to write down how it ended
+trap : USR1
 [ ! -e "$folder/cancel-$job" ] || end 75
 
 srun --nodes=2 --ntasks-per-node=1 --export=ALL --cpu-bind=none --kill-on-bad-exit=0 --open-mode=append --output=/shared/runs/my-run/job/logs/"$job"/node-%n.log \
     sh -c 'export NODE_RANK=$SLURM_NODEID; exec "$@"' sh \
     /opt/cpt/bin/python -m cpt.node /shared/runs/my-run
 code=$?
+[ "$code" != 0 ] || code=${ended:-0}  # of a step that it has stopped waiting for, srun says 0
 end "$code"
