@@ -92,6 +92,20 @@ def test_a_run_that_begins_anew_is_the_same_aim_run_without_a_point_of_before(tm
     assert [step for _, step, _ in losses(tmp_path)] == [0, 1]
 
 
+def test_measurements_of_the_machine_are_kept_when_a_run_goes_on(tmp_path: Path) -> None:
+    def measure(after: int) -> int:
+        logger = AimLogger(AimOptions(system_metrics_every_s=0.1), folder_of(tmp_path), "run")
+        logger.start(RECIPE, after)
+        time.sleep(1)
+        logger.close()
+        (metric,) = Repo(str(tmp_path)).query_metrics("metric.name == '__system__cpu'", report_mode=0).iter()
+        return len(metric.data.indices_list())
+
+    first = measure(0)
+    assert measure(1) > first > 1
+    assert measure(0) <= 2 * first
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -116,7 +116,8 @@ def _void_after(repo: Repo, run_hash: str, step: int) -> None:
     series = repo.request_tree("seqs", run_hash, read_only=False).subtree("seqs")
     for context, sequences in chunk.get("traces", {}).items():
         for name, summary in sequences.items():
-            if summary.get("last_step", step + 1) > step:
+            counts_steps = not name.startswith("__system__")  # Aim counts its own measurements of the machine
+            if summary.get("last_step", step + 1) > step and (counts_steps or step < 0):
                 _void_sequence(chunk, series, run_hash, (context, name), step)
 
 
