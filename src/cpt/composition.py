@@ -173,12 +173,15 @@ class _Door:
             RecipeError: Every fault of an axis.
         """
         words, axes, faults = [], {}, []
-        for text in texts:
+        last = {_group(text): number for number, text in enumerate(texts)}
+        for number, text in enumerate(texts):
             key, override = text.partition("=")[0], parse(text)
             if isinstance(override, Fault) or not override.is_sweep_override():
                 words.append(text)  # `compose` says what is wrong with it
                 continue
-            found = _axis_fault(override, text, texts) or axis(override, text, self.library.options.get(override.key_or_group, ()))
+            if number < last[_group(text)]:  # later words win
+                continue
+            found = _axis_fault(override, text) or axis(override, text, self.library.options.get(override.key_or_group, ()))
             if isinstance(found, Fault):
                 faults.append(found)
             elif isinstance(found, Choices) and len(found.values) == 1:
@@ -283,11 +286,9 @@ def _hydra_tree(choices: Sequence[str], library: Library) -> dict[str, Any]:
     return tree  # type: ignore[return-value]
 
 
-def _axis_fault(override: Override, text: str, texts: Sequence[str]) -> Fault | None:
+def _axis_fault(override: Override, text: str) -> Fault | None:
     """The fault of an override with several values that a sweep cannot vary."""
     key = override.key_or_group
     if any(f"{key}.".startswith(f"{whole}.") for whole in OF_THE_WHOLE_SWEEP):
         return Fault(key, text, "belongs to the whole sweep and cannot vary within it", "Give it one value")
-    if sum(_group(other).lstrip("~") == key for other in texts) > 1:
-        return Fault(key, text, "is given twice, and varies", "Give it once")
     return refused(override, text)

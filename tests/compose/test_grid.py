@@ -127,9 +127,10 @@ def test_what_belongs_to_the_whole_sweep_cannot_vary_within_it(override: str) ->
     assert "belongs to the whole sweep" in refusal(override)
 
 
-def test_an_axis_is_given_once() -> None:
-    assert "given twice" in refusal("optim.lr=1e-4,2e-4", "optim.lr=1e-5")
-    assert "given twice" in refusal("optim.lr=1e-4,2e-4", "+optim.lr=1e-5,1e-6")
+def test_later_words_win_over_an_axis_and_an_axis_over_earlier_ones() -> None:
+    assert labels("train.max_steps=1,2", "train.max_steps=3", "optim.lr=1e-4,2e-4") == ["optim.lr=0.0001", "optim.lr=0.0002"]
+    assert labels("train.max_steps=3", "train.max_steps=1,2") == labels("train.max_steps=7,8", "train.max_steps=1,2")
+    assert labels("train.max_steps=3", "train.max_steps=1,2") == ["train.max_steps=1", "train.max_steps=2"]
 
 
 def test_a_fault_of_the_sweepers_settings_is_told_with_the_others() -> None:
