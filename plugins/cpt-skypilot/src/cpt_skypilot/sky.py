@@ -39,4 +39,5 @@ def jobs() -> list[dict[str, Any]]:
 
 def missing() -> Fault:
     """What to say where there is no sky."""
-    return Fault("launcher", "skypilot", "the program sky is not on PATH", "install it, as with pipx install 'skypilot[CLOUD]', and run sky check")
+    cure = "install it, as with pipx install 'skypilot[CLOUD]', and run sky check"
+    return Fault("launcher", "skypilot", "the program sky is not on PATH", cure)
