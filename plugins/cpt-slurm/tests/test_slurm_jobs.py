@@ -105,6 +105,16 @@ def test_a_preempted_job_commits_and_is_requeued(cluster: Any, submit: Submit, t
     assert said(job) == ["begins", "stopped by 15", "goes on"]
 
 
+def test_a_job_whose_node_failed_is_requeued(cluster: Any, submit: Submit) -> None:
+    program = "import os, time; again = os.path.exists('began'); open('began', 'w'); print(again, flush=True); again or time.sleep(300)"
+    [job] = submit(program, extra=["--nodelist=n1"])
+    cluster.wait_until(lambda: said(job) == ["False"])
+    programs.ask(["scontrol", "update", "NodeName=n1", "State=down", "Reason=test"])
+    programs.ask(["scontrol", "update", "NodeName=n1", "State=resume"])
+    cluster.wait_until(lambda: state(job).ended)
+    assert (state(job), said(job)) == (JobState.COMPLETED, ["False", "True"])
+
+
 def test_without_requeue_a_stopped_job_is_preempted(cluster: Any, submit: Submit) -> None:
     [job] = submit("raise SystemExit(75)", requeue=False)
     cluster.wait_until(lambda: state(job).ended)
