@@ -86,7 +86,7 @@ def third_party(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         session.run("python", "-m", "venv", f"{scratch}/venv")
         session.run("python", "-m", "build", "--wheel", "--outdir", f"{scratch}/core", str(ROOT))
-        python = _Python(session, f"{scratch}/venv/bin/python")
+        python = _Python(session, Path(scratch))
         python("-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), f"{next(Path(scratch, 'core').glob('*.whl'))}[testing]")
         with session.chdir(scratch):
             shutil.copytree(ROOT / "tests/third_party/cpt-data-echo", "cpt-data-echo")
@@ -99,13 +99,13 @@ def third_party(session: nox.Session) -> None:
 
 
 class _Python:
-    """An interpreter outside the session's own environment, without the user's caches."""
+    """The interpreter of an environment in `folder`, with caches of its own."""
 
-    def __init__(self, session: nox.Session, path: str) -> None:
-        self.session, self.path = session, path
+    def __init__(self, session: nox.Session, folder: Path) -> None:
+        self.session, self.folder = session, folder
 
     def __call__(self, *words: str) -> None:
-        self.session.run(self.path, *words, env={"XDG_CACHE_HOME": str(Path.cwd() / "cache")}, external=True)
+        self.session.run(f"{self.folder}/venv/bin/python", *words, env={"CPT_STORE": f"{self.folder}/stores"}, external=True)
 
 
 def _use_strangers(python: _Python) -> None:

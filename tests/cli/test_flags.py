@@ -30,7 +30,8 @@ def test_help_lists_the_options_of_the_users_folder(tmp_path: Path, place: list[
     (tmp_path / "data").mkdir()
     (tmp_path / "data/corpus.yaml").write_text("source: jsonl\n")
     assert cli.main(["train", *place, str(tmp_path), "-h"]) == 0
-    assert "  data        corpus english_prose jsonl sample\n" in capsys.readouterr().out
+    [options] = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  data  ")]
+    assert {"corpus", "english_prose", "jsonl", "sample"} <= set(options)
 
 
 @pytest.mark.parametrize(
