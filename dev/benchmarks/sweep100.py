@@ -41,15 +41,22 @@ def completed(folder: Path) -> dict[str, int]:
     return {file.parent.name: file.stat().st_mtime_ns for file in manifests if json.loads(file.read_bytes())["status"] == "completed"}
 
 
-def processes(folder: Path, module: str) -> Iterator[int]:
-    """The processes that run `module` for this sweep."""
+def processes(folder: Path) -> Iterator[tuple[int, str]]:
+    """The processes of this sweep's members, and the paths that they were given."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if module in words and any(str(folder) in word for word in words):
-            yield int(entry.name)
+        if {"cpt.node", "cpt.worker"} & set(words):
+            yield from ((int(entry.name), word) for word in words if word.startswith(str(folder)))
+
+
+def in_the_middle(folder: Path) -> list[int]:
+    """The processes of members that have begun to train and are not done."""
+    done = completed(folder)
+    members = [file.parent for file in (folder / "outputs/hundred").glob("*/metrics.jsonl") if file.parent.name not in done]
+    return [pid for pid, path in processes(folder) if any(Path(path).is_relative_to(member) for member in members)]
 
 
 def drive(folder: Path, kills: list[tuple[int, signal.Signals]], member_kills: list[int]) -> int:
@@ -57,7 +64,7 @@ def drive(folder: Path, kills: list[tuple[int, signal.Signals]], member_kills: l
     driver = subprocess.Popen([sys.executable, "-m", "cpt", *WORDS], cwd=folder, stdout=(folder / "stdout").open("w"))  # noqa: S603
     while driver.poll() is None:
         done = len(completed(folder))
-        if member_kills and done >= member_kills[0] and (running := list(processes(folder, "cpt.node"))):
+        if member_kills and done >= member_kills[0] and (running := in_the_middle(folder)):
             os.kill(random.Random(done).choice(running), signal.SIGKILL)  # noqa: S311
             print(f"-- {done} done: a member killed", flush=True)
             member_kills.pop(0)
@@ -66,7 +73,7 @@ def drive(folder: Path, kills: list[tuple[int, signal.Signals]], member_kills: l
             print(f"-- {done} done: {number.name} to the driver", flush=True)
             driver.send_signal(number)
             driver.wait()
-        time.sleep(0.3)
+        time.sleep(0.05)
     return driver.returncode
 
 
@@ -94,7 +101,7 @@ def main() -> None:
             code = drive(folder, kills, member_kills)
             commands += 1
             time.sleep(1.0)
-            left = [*processes(folder, "cpt.node"), *processes(folder, "cpt.worker")]
+            left = list(processes(folder))
             assert not left, f"processes outlived the driver: {left}"
             after = completed(folder)
             assert {label: after.get(label) for label in before} == before, "a member that was done was run again"

@@ -259,6 +259,23 @@ def test_amazons_keys_are_a_closed_list(tree, faults, amazon: dict, faulted: str
     assert all(says in str(fault) for fault in found.values())
 
 
+@pytest.mark.parametrize(
+    ("validation", "metric", "measured"),
+    [
+        ({"domain": "a.jsonl", "general": "b.jsonl"}, "validation/general/loss", True),
+        ({"domain": "a.jsonl", "general": "b.jsonl"}, "validation/generl/loss", False),
+        ({"domain": "a.jsonl"}, "train/loss", True),
+        ({"domain": "a.jsonl"}, "train/lr", False),
+        (None, "validation/held_out/loss", True),
+        ("a.jsonl", "validation/validation/loss", True),
+        ("a.jsonl", "validation/domain/loss", False),
+    ],
+)
+def test_members_are_compared_by_a_loss_that_is_measured(tree, faults, validation: object, metric: str, measured: bool) -> None:
+    found = faults(tree(data__validation=validation, sweeper__metric=metric))
+    assert list(found) == ([] if measured else ["sweeper.metric"])
+
+
 def test_null_breaks_no_rule_that_the_schema_allows(tree, faults) -> None:
     nothing = {f"train__{key}": None for key in ("max_epochs", "clip_norm", "validate_every")}
     assert faults(tree(**nothing, cluster__processes=None, data__validation=None, data__store=None)) == {}

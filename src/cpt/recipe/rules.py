@@ -221,6 +221,15 @@ def _names_are_names(tree: Tree) -> Iterator[Fault]:
                 yield Fault(f"{group}.{name}", "", f"must be named by letters, digits, dashes, dots and underscores: it names a {role}")
 
 
+def _metric_is_measured(tree: Tree) -> Iterator[Fault]:
+    metric, sets = tree.text("sweeper.metric"), tree.value("data.validation")
+    names = list(map(str, sets)) if isinstance(sets, Mapping) else ["held_out" if sets is None else "validation"]
+    measured = ["train/loss", *(f"validation/{name}/loss" for name in names)]
+    if metric is not None and metric.startswith("validation/") and metric not in measured:
+        rule = f"is not measured: this recipe validates on {', '.join(names)}"
+        yield Fault("sweeper.metric", metric, rule, f"Use {limits.listed(measured)}")
+
+
 def _amazons_keys_are_known(tree: Tree) -> Iterator[Fault]:
     given, its_layout = tree.value("amazon"), layout_of(tree.model.type)
     carried = its_layout.carried if tree.model.type else layout("nova_2").carried  # an open model may keep what either layout brought
@@ -253,5 +262,6 @@ RULES = (
     _data_is_named,
     _tokenizer_is_named,
     _names_are_names,
+    _metric_is_measured,
     _amazons_keys_are_known,
 )
