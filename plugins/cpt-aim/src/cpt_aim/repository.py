@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ class Repository:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".aim.lock", timeout=LOCK_S)
-        with self._alone():
+        with self._lock:
             self._repo = _patiently(lambda: Repo.from_path(str(folder), init=True))
 
     def open_run(self, run_hash: str, step: int, system_metrics_every_s: float | None) -> Any:
@@ -50,7 +49,7 @@ class Repository:
         """
         (Path(self._repo.path) / "meta" / "chunks" / run_hash).mkdir(parents=True, exist_ok=True)  # Aim opens what it finds there
         self._repo._all_run_hashes.cache_clear()
-        with self._alone():
+        with self._lock:
             self._repo._lock_manager.release_locks(run_hash, force=True)
             _void_after(self._repo, run_hash, step or -1)
             return Run(
@@ -64,17 +63,12 @@ class Repository:
     def index(self, run_hash: str) -> None:
         """Lets readers see the run as it stands; where others have the index all the time, the next call will."""
         try:
-            with self._alone():
+            with self._lock:
                 index = _patiently(lambda: self._repo._get_index_tree("meta", 0).view(()))
                 run = self._repo.request_tree("meta", run_hash, read_only=True, skip_read_optimization=True)
                 run.subtree("meta").subtree("chunks").subtree(run_hash).finalize(index=index)
         except (RocksIOError, Timeout):
             return
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        with self._lock:
-            yield
 
 
 def text_object(text: str) -> Any:
