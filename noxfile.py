@@ -153,6 +153,13 @@ def real(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def sweep100(session: nox.Session) -> None:
+    """A sweep of 100 members on the CPU, while its driver and its members are killed; minutes long."""
+    install(session, "dev")
+    session.run("python", "dev/benchmarks/sweep100.py")
+
+
+@nox.session(default=False)
 def constraints(session: nox.Session) -> None:
     """Rewrites constraints.txt to the newest versions that the ranges of pyproject.toml allow; run the tests after it."""
     session.install("-e", ".[dev]")
