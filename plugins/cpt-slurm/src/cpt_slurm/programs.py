@@ -42,8 +42,8 @@ class Found(NamedTuple):
 
     @property
     def state(self) -> JobState:
-        """Its state, in ours."""
-        return _STATES.get(self.word, JobState.UNKNOWN)
+        """Its state, in ours; what a newer Slurm calls by another word has not ended, as far as we know."""
+        return _STATES.get(self.word, JobState.RUNNING)
 
 
 def missing_programs() -> list[Fault]:

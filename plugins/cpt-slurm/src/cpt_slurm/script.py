@@ -27,14 +27,12 @@ rm -f "$folder/exit-$job"
 end() {
     echo "$1" > "$folder/exit-$job"
     exit "$1"
-}
-"""
+}"""
 _GO_ON_FROM = f"""
 # How the job before this one ended stands, unless it asked for another.
 if [ -e "$folder/exit-$before" ] && read -r code < "$folder/exit-$before" && [ "$code" != {EXIT_PREEMPTED} ]; then
     end "$code"
-fi
-"""
+fi"""
 _RENDEZVOUS = f"""
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 MASTER_ADDR=$(scontrol show node "$first" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')
@@ -47,13 +45,12 @@ trap : USR1
 """
 _END_OF_STEP = """\
 code=$?
-[ "$code" != 0 ] || code=${ended:-0}  # of a step that it has stopped waiting for, srun says 0"""
-_REQUEUE = f"""
+[ "$code" != 0 ] || code=${ended:-0}  # of a step that it has stopped waiting for, srun says 0
+echo "$code" > "$folder/exit-$job"  # before looking for what others wrote there: NFS then looks too"""
+_REQUEUE = f"""\
 if [ "$code" = {EXIT_PREEMPTED} ] && [ ! -e "$folder/cancel-$job" ]; then
-    echo "$code" > "$folder/exit-$job"
     scontrol requeue Incomplete "$SLURM_JOB_ID"  # does nothing to a job that scancel has ended
-fi
-"""
+fi"""
 
 
 def files(task: Task, options: SlurmOptions, site: Path | None) -> dict[str, str]:
@@ -117,11 +114,11 @@ def batch_script(task: Task, options: SlurmOptions, site: Path | None) -> str:
     lines += ["before=$1", "set --", ""] if chained else []  # the site file may look at the arguments
     lines += [f"source {quoted(str(site))}", ""] if site else []
     lines += [f"export {_checked_name(name)}={quoted(value)}" for name, value in task.env.items()]
-    lines += [f"folder={quoted(str(task.folder))}", *_identity(task, chained), _BEGINNING.rstrip()]
-    lines += [_GO_ON_FROM.rstrip()] if chained else []
+    lines += [f"folder={quoted(str(task.folder))}", *_identity(task, chained), _BEGINNING]
+    lines += [_GO_ON_FROM] if chained else []
     lines += [_RENDEZVOUS, _srun(task, options), _END_OF_STEP]
-    lines += [_REQUEUE.rstrip()] if options.requeues else []
-    return "\n".join([*lines, 'end "$code"', ""])
+    lines += [_REQUEUE] if options.requeues else []
+    return "\n".join([*lines, 'exit "$code"', ""])
 
 
 def quoted(text: str) -> str:

@@ -30,9 +30,8 @@ srun --nodes=1 --ntasks-per-node=1 --export=ALL --cpu-bind=none --kill-on-bad-ex
     /opt/cpt/bin/python -m cpt.node /shared/runs/my-run
 code=$?
 [ "$code" != 0 ] || code=${ended:-0}  # of a step that it has stopped waiting for, srun says 0
-
+echo "$code" > "$folder/exit-$job"  # before looking for what others wrote there: NFS then looks too
 if [ "$code" = 75 ] && [ ! -e "$folder/cancel-$job" ]; then
-    echo "$code" > "$folder/exit-$job"
     scontrol requeue Incomplete "$SLURM_JOB_ID"  # does nothing to a job that scancel has ended
 fi
-end "$code"
+exit "$code"

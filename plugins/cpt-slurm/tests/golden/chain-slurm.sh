@@ -36,4 +36,5 @@ srun --nodes=2 --ntasks-per-node=1 --export=ALL --cpu-bind=none --kill-on-bad-ex
     /opt/cpt/bin/python -m cpt.node /shared/runs/my-run
 code=$?
 [ "$code" != 0 ] || code=${ended:-0}  # of a step that it has stopped waiting for, srun says 0
-end "$code"
+echo "$code" > "$folder/exit-$job"  # before looking for what others wrote there: NFS then looks too
+exit "$code"
