@@ -162,6 +162,6 @@ def sweep100(session: nox.Session) -> None:
 @nox.session(default=False)
 def constraints(session: nox.Session) -> None:
     """Rewrites constraints.txt to the newest versions that the ranges of pyproject.toml allow; run the tests after it."""
-    session.install("-e", ".[dev]")
+    session.install("-e", ".[dev]", *[word for folder in sorted(ROOT.glob("plugins/*")) for word in ("-e", f"{folder}[test]")])
     pins = session.run("python", "dev/constraints.py", silent=True)
     Path("constraints.txt").write_text(str(pins), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Prints constraints.txt: the installed version of everything that the project and its extras need, and what those need.
+"""Prints constraints.txt: the installed version of everything that the project, its plugins and their extras need, and what those need.
 
 python dev/constraints.py > constraints.txt      in an environment where the tests pass
 """
@@ -6,18 +6,20 @@ python dev/constraints.py > constraints.txt      in an environment where the tes
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PROJECT, EXTRAS = "cpt-train", ("", "test", "dev")
+PLUGINS = Path(__file__).parents[1] / "plugins"
+EXTRAS = {"cpt-train": ("", "test", "dev")} | {folder.name: ("", "test") for folder in PLUGINS.iterdir()}
 
 
 def pins() -> dict[str, str]:
     """Canonical name to public version, over the closure of the requirements that apply here."""
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    wanted = [(PROJECT, extra) for extra in EXTRAS]
+    wanted = [(name, extra) for name, extras in EXTRAS.items() for extra in extras]
     while wanted:
         name, extra = wanted.pop()
         if (name, extra) in seen:
@@ -32,8 +34,7 @@ def pins() -> dict[str, str]:
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
                 wanted += [(canonicalize_name(requirement.name), of) for of in ("", *requirement.extras)]
-    del found[PROJECT]
-    return dict(sorted(found.items()))
+    return {name: version for name, version in sorted(found.items()) if name not in EXTRAS}
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ def shared_sky_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+OWN_PYTHON = Path(__file__).parents[3] / ".venv-skypilot" / "bin" / "python"
+
+
 def skypilot_version(python: str) -> tuple[int, ...]:
     """Of the SkyPilot that `python` has; empty where there is none."""
     code = "from importlib.metadata import version; print(version('skypilot'))"
@@ -52,10 +55,14 @@ def skypilot_version(python: str) -> tuple[int, ...]:
 
 @pytest.fixture
 def real_sky(tmp_path: Path) -> Callable[[dict[str, Any]], Any]:
-    """Asks SkyPilot itself (`support/ask_sky.py`), in the Python that CPT_SKY_PYTHON names, else in this one; it reaches no network."""
-    python = os.environ.get("CPT_SKY_PYTHON", sys.executable)
+    """Asks SkyPilot itself (`support/ask_sky.py`); it reaches no network.
+
+    Its pins contradict those of W&B and of the Hugging Face hub, so it lives in an environment of its own: the Python that CPT_SKY_PYTHON
+    names, else that of `.venv-skypilot` in the checkout, else this one.
+    """
+    python = os.environ.get("CPT_SKY_PYTHON") or (str(OWN_PYTHON) if OWN_PYTHON.exists() else sys.executable)
     if skypilot_version(python) < (0, 14):
-        pytest.skip("SkyPilot 0.14 or later is not installed here; CPT_SKY_PYTHON may name a Python that has it")
+        pytest.skip("SkyPilot 0.14 or later is not installed here: python3 -m venv .venv-skypilot && .venv-skypilot/bin/pip install skypilot")
     nowhere = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https", "HTTP", "HTTPS")}
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1", "TOKEN": "x", **nowhere}
 
