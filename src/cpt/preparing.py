@@ -40,8 +40,7 @@ def tokenise_elsewhere(recipe: Recipe, base: Base, chosen: Chosen) -> None:
     folder = _job_folder(recipe, job)
     job.save(folder)
     members = min(recipe.cluster.nodes, len(job.shards))
-    processes = processes_per_node(recipe)
-    task = Task("cpt-prepare", argv_of(folder, members, processes), 1, processes, folder, members=members)
+    task = Task("cpt-prepare", argv_of(folder, members, processes=0), 1, processes_per_node(recipe), folder, members=members)
     chosen.launcher.check(task)
     refs = [JobRef(id_, task.name, str(folder)) for id_ in chosen.launcher.submit(task)]
     say(f"tokenising {len(job.shards)} shards in {members} tasks: {chosen.name} {refs[0].id}")
@@ -49,6 +48,7 @@ def tokenise_elsewhere(recipe: Recipe, base: Base, chosen: Chosen) -> None:
         _follow(chosen.launcher, refs, job)
     except KeyboardInterrupt:
         raise Interrupted(f"{chosen.name} {refs[0].id} runs on") from None
+    storage.remove(str(folder))
 
 
 def _job_folder(recipe: Recipe, job: ShardJob) -> Path:
@@ -62,7 +62,8 @@ def _follow(launcher: Launcher, refs: Sequence[JobRef], job: ShardJob) -> None:
     try:
         statuses = [launcher.status(ref) for ref in refs]
         while not all(status.state.ended for status in statuses):
-            line.update(f"tokenise  {_done(job)}/{len(job.shards)} shards  {_counted(statuses)}")
+            counted = "" if storage.is_url(job.root) else f"{_done(job)}/{len(job.shards)} shards  "
+            line.update(f"tokenise  {counted}{_counted(statuses)}")
             time.sleep(POLL_S)
             statuses = [launcher.status(ref) for ref in refs]
     finally:
