@@ -132,6 +132,7 @@ def cluster() -> Iterator[Cluster]:
         yield cluster
         run("scancel", "--partition=main")
         run("scancel", "--partition=urgent")
+        cluster.wait_until(lambda: run("squeue", "-h") == "", 20)  # lest processes outlive the daemons
     finally:
         cluster.stop()
         patch.undo()
