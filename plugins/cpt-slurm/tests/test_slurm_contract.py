@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
-from cpt_slurm import SlurmLauncher
 
 from cpt.testing import LauncherContract
+from cpt_slurm import SlurmLauncher
 
 
 @pytest.mark.usefixtures("cluster")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpt_slurm import SlurmLauncher, programs
 
 from cpt.contracts import JobRef, JobState, Task
 from cpt.errors import ResourceError
 from cpt.plugins import validate_options
+from cpt_slurm import SlurmLauncher, programs
 
 STOPS_ONCE = """
 import os, signal, sys, time

@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from cpt_slurm import SlurmLauncher, script
-from cpt_slurm.options import SlurmOptions, minutes
 
 from cpt import plugins
 from cpt.contracts import JobRef, Task
 from cpt.errors import PluginError, ResourceError
+from cpt_slurm import SlurmLauncher, script
+from cpt_slurm.options import SlurmOptions, minutes
 
 TASK = Task("my-run", ("python",), nodes=1, processes=4, gpus_per_node=2, folder=Path("/runs/job"))
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpt_slurm import SlurmLauncher
 
 from cpt.contracts import JobRef, JobState
+from cpt_slurm import SlurmLauncher
 
 RUN = (
     "model.init=random",

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cpt_slurm import script
-from cpt_slurm.options import SlurmOptions
-from cpt_slurm.site import site_file
 
 from cpt.contracts import Task
 from cpt.errors import ResourceError
+from cpt_slurm import script
+from cpt_slurm.options import SlurmOptions
+from cpt_slurm.site import site_file
 
 GOLDEN = Path(__file__).parent / "golden"
 TASK = Task(
