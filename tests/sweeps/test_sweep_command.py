@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 from command import run_cpt, write_domain
 from runs import QUICK, losses
@@ -117,3 +118,18 @@ def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(folder: Pat
     assert "nothing was started" in result.stdout
     assert not list((folder / "o").rglob("metrics.jsonl"))
     assert run_cpt(folder, "train", "-m", "--cfg", "job", "optim.lr=1e-4,1e-3", code=2).stderr.startswith("error: --cfg")
+
+
+def test_a_sweep_may_stand_at_a_url(folder: Path, s3: str) -> None:
+    words = ("train", "-m", *QUICK, "train.max_steps=1", "eval.max_tokens=0", "logger=[]", f"run.output={s3}/o", "run.name=s")
+    random = ("sweeper=random", "sweeper.options.trials=2", "optim.lr=tag(log,interval(1e-4,1e-3))", "train.validate_every=null")
+    run_cpt(folder, *words, *random)
+    files = fsspec.filesystem("s3", skip_instance_cache=True)
+    bucket = s3.removeprefix("s3://")
+    rows = list(csv.DictReader(files.cat_file(f"{bucket}/o/s/sweep.csv").decode().splitlines()))
+    assert [row["state"] for row in rows] == ["completed", "completed"]
+    assert all(row["location"] == f"{s3}/o/s/{row['member']}" for row in rows)
+    assert len(files.cat_file(f"{bucket}/o/s/trials.jsonl").splitlines()) == 3
+    before = files.info(f"{bucket}/o/s/{rows[0]['member']}/manifest.json")["ETag"]
+    run_cpt(folder, *words, *random)
+    assert files.info(f"{bucket}/o/s/{rows[0]['member']}/manifest.json", refresh=True)["ETag"] == before
