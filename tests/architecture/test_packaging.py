@@ -12,6 +12,8 @@ requirements = pytest.importorskip("packaging.requirements")
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TEMPLATES = ROOT / "src/cpt/scaffold/templates"
+"""Packages that are data."""
 PINNED = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#"))
 
 
@@ -25,13 +27,15 @@ def required() -> list[str]:
 
 
 def test_the_listed_packages_are_the_folders() -> None:
-    folders = {".".join(path.parent.relative_to(ROOT / "src").parts) for path in (ROOT / "src").rglob("__init__.py")}
+    packages = [path.parent for path in (ROOT / "src").rglob("__init__.py") if TEMPLATES not in path.parents]
+    folders = {".".join(package.relative_to(ROOT / "src").parts) for package in packages}
     assert set(PROJECT["tool"]["setuptools"]["packages"]) == folders | {"cpt.conf"}
 
 
 def test_each_data_file_of_a_package_is_declared() -> None:
     declared = {path for pattern in PROJECT["tool"]["setuptools"]["package-data"]["cpt"] for path in (ROOT / "src/cpt").glob(pattern)}
-    present = {path for path in (ROOT / "src/cpt").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    files = [path for path in (ROOT / "src/cpt").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    present = {path for path in files if path.suffix != ".py" or TEMPLATES in path.parents}
     assert present == {path for path in declared if path.is_file()}
 
 
@@ -46,7 +50,7 @@ def test_pins_are_exact_public_versions_in_order() -> None:
     assert not [pin for pin in PINNED.items() if "+" in pin[1] or normal(pin[0]) != pin[0]]
 
 
-@pytest.mark.parametrize("group", ["data_sources", "launchers", "loggers"])
+@pytest.mark.parametrize("group", ["data_sources", "launchers", "loggers", "sweepers"])
 def test_each_built_in_is_registered_like_a_strangers_and_exists(group: str) -> None:
     for target in PROJECT["project"]["entry-points"][f"cpt.{group}"].values():
         module, _, name = target.partition(":")
