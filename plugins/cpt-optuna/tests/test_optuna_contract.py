@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pytest
-from cpt_optuna import OptunaSweeper
 
 from cpt.testing import SweeperContract
+from cpt_optuna import OptunaSweeper
 
 
 class TestOptuna(SweeperContract):

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import optuna
 import pytest
-from cpt_optuna import OptunaOptions, OptunaSweeper
 
 from cpt.contracts import Choices, Interval, Trial, TrialState
+from cpt_optuna import OptunaOptions, OptunaSweeper
 
 AXES: Mapping[str, Choices | Interval] = {"optim.lr": Interval(1e-6, 1e-1, log=True), "model.hidden_dropout": Interval(0.0, 1.0)}
 
