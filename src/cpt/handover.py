@@ -172,13 +172,13 @@ def recipe_task(recipe: Recipe, run: RunDirectory) -> Task:
     return replace(task, recipe=with_amazons_start(recipe).model_dump(mode="json"))
 
 
-def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen) -> tuple[RunDirectory, Submitted]:
-    """Submits a recipe to another engine, and records the job in a run directory of ours.
+def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen, run: RunDirectory | None = None) -> tuple[RunDirectory, Submitted]:
+    """Submits a recipe to another engine, and records the job in a run directory of ours: `run`, else the recipe's own.
 
     Raises:
         RecipeError, ResourceError: The launcher refuses it, or the run's name belongs to a run of another recipe.
     """
-    run, parts = recipe_run(recipe), _recipe_parts(recipe)
+    run, parts = run or recipe_run(recipe), _recipe_parts(recipe)
     if earlier := _standing(run, parts, chosen):
         return run, earlier
     task = recipe_task(recipe, run)

@@ -54,6 +54,7 @@ class FakeRunner(Runner):
     queues: bool = False
     parallel: int | None = 2
     poll_s: float = 0.01
+    starts: int = 3
     pause_s: float = 0.005
     steps: int = 4
     fails: dict[str, list[int]] = field(default_factory=dict)

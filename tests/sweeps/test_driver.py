@@ -11,7 +11,7 @@ import pytest
 
 from cpt.contracts import NoOptions, Sweeper, Trial
 from cpt.errors import EXIT_OURS, EXIT_USER, Interrupted, Preempted
-from cpt.sweeps.driver import STARTS, Driver
+from cpt.sweeps.driver import Driver
 from cpt.sweeps.members import MemberState
 from cpt.sweeps.sweep import Sweep
 
@@ -91,7 +91,7 @@ def test_what_was_killed_begins_again_where_it_stopped_but_not_for_ever(opened, 
     drive(sweep, runner, seen)
     assert states(sweep) == ["completed", "failed", *["completed"] * 4]
     assert runner.started.count(once) == 2
-    assert runner.started.count(always) == STARTS
+    assert runner.started.count(always) == runner.starts
     assert list(sweep.members[0].record.losses["train/loss"]) == [0, 1, 2, 3, 4]
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command import write_domain
 from runs import QUICK
 
-from cpt.contracts import LauncherOptions
+from cpt import plugins
+from cpt.contracts import JobRef, LauncherOptions, Task
 from cpt.launch.local import LocalLauncher
 from cpt.resources import Chosen
 from cpt.sweeps.driver import Driver
-from cpt.sweeps.runner import QueueRunner
+from cpt.sweeps.runner import QueueRunner, RecipeRunner
 
 
 @pytest.fixture
@@ -58,3 +61,48 @@ def test_a_job_that_still_has_a_member_is_found_again(opened, words) -> None:
     assert [runner(sweep).adopt(member) for member in sweep.members] == started
     for job in started:
         queue.stop(job)  # type: ignore[arg-type]
+
+
+class OtherEngine(LocalLauncher):
+    """Trains nothing, and says where its checkpoint is; a recipe with a rate of 1e-3 is too much for it."""
+
+    takes_recipe = True
+
+    def submit(self, task: Task) -> tuple[str, ...]:
+        assert task.recipe is not None
+        code = "import sys; sys.exit(int(sys.argv[1] == '0.001'))"
+        return super().submit(replace(task, argv=(sys.executable, "-c", code, str(task.recipe["optim"]["lr"]))))  # type: ignore[index]
+
+    def results(self, job: JobRef) -> dict[str, object]:
+        return {"checkpoint_s3_bucket": f"s3://engine/{job.name}"}
+
+
+class Counting(RecipeRunner):
+    """Notes whom it was handed."""
+
+    handed = 0
+
+    def start(self, members):
+        self.handed += len(members)
+        return super().start(members)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Chosen:
+    """`OtherEngine`, as if it were installed."""
+
+    def load(kind, *rest, load=plugins.load):
+        return (OtherEngine, LauncherOptions()) if kind == "launchers" else load(kind, *rest)
+
+    monkeypatch.setattr("cpt.plugins.load", load)
+    return Chosen("engine", OtherEngine(LauncherOptions()))
+
+
+def test_members_of_another_engine_are_jobs_of_their_own_whose_results_are_taken(opened, seen, words, engine: Chosen) -> None:
+    for handed in (3, 1):
+        sweep = opened(*words, "optim.lr=1e-3,1e-4,2e-4")
+        counting = Counting(engine, Path(sweep.location), [member.composed.recipe for member in sweep.members], None)
+        Driver(sweep, counting, seen, None).run()
+        assert [member.state.value for member in sweep.members] == ["failed", "completed", "completed"]
+        assert counting.handed == handed
+    assert (sweep.members[1].run.manifest() or {})["checkpoint_s3_bucket"].startswith("s3://engine/s-optim-lr")

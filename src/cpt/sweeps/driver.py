@@ -15,8 +15,6 @@ from cpt.errors import EXIT_DONE, EXIT_OURS, EXIT_STUCK, EXIT_USER, CptError, In
 from cpt.sweeps.members import OPEN, Member, MemberState
 from cpt.sweeps.sweep import Sweep
 
-STARTS = 3
-"""Of a member in one command: what was killed or preempted begins again where it stopped."""
 REPORT_S = 15.0
 """Seconds between two looks of a reader at the results while the sweep goes on."""
 _STATES = {JobState.QUEUED: MemberState.QUEUED, JobState.RUNNING: MemberState.RUNNING}
@@ -33,11 +31,13 @@ class Runner(Protocol):
         queues: Whether members that cannot run yet wait there, and go on when this command ends.
         parallel: Members that it runs at once; None: it knows best.
         poll_s: Seconds between two looks.
+        starts: How often one command may start a member: what was killed or preempted begins again where it stopped.
     """
 
     queues: bool
     parallel: int | None
     poll_s: float
+    starts: int
 
     def adopt(self, member: Member) -> JobRef | None:
         """The job of an earlier command that still has the member."""
@@ -173,7 +173,7 @@ class Driver:
         assert job is not None
         member.read()
         code = EXIT_OURS if status.exit_code in (None, EXIT_DONE) else status.exit_code
-        starts_again = status.state is not JobState.CANCELLED and code not in (EXIT_USER, EXIT_STUCK) and member.starts < STARTS
+        starts_again = status.state is not JobState.CANCELLED and code not in (EXIT_USER, EXIT_STUCK) and member.starts < self.runner.starts
         if member.state is MemberState.COMPLETED:
             return
         if member.label in self._given_up:

@@ -11,8 +11,18 @@ from pathlib import Path
 
 from cpt import jobs
 from cpt.contracts import JobRef, JobStatus
-from cpt.errors import CptError, RecipeError
-from cpt.handover import Delivery, hand_over, hand_over_members, members_task, rehearse_order, render, write_order
+from cpt.errors import CptError
+from cpt.handover import (
+    Delivery,
+    hand_over,
+    hand_over_members,
+    hand_over_recipe,
+    members_task,
+    recipe_task,
+    rehearse_order,
+    render,
+    write_order,
+)
 from cpt.launch.machine import cores, gpus
 from cpt.order import Submitted
 from cpt.recipe.schema import Recipe
@@ -29,25 +39,20 @@ SHOWN_LINES = 3
 
 
 def make_runner(chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> LauncherRunner:
-    """Who runs the members of a sweep.
+    """Who runs the members of a sweep through a launcher.
 
     Args:
         chosen: The launcher.
         folder: For scripts and logs of arrays; on a file system that all nodes share.
         recipes: Of the members that are known.
         parallel: Members at once, where that was asked for.
-
-    Raises:
-        RecipeError: The launcher's engine is not ours.
     """
-    if chosen.launcher.takes_recipe:
-        rule = "trains with an engine of its own, whose losses are not here to be compared"
-        raise RecipeError("launcher.name", chosen.name, rule, "Submit each member by itself: cpt train without -m")
-    return LocalRunner(chosen, folder, recipes, parallel) if chosen.is_local else QueueRunner(chosen, folder, recipes, parallel)
+    kind = LocalRunner if chosen.is_local else RecipeRunner if chosen.launcher.takes_recipe else QueueRunner
+    return kind(chosen, folder, recipes, parallel)
 
 
 class LauncherRunner(Runner):
-    """What both ways have in common; see `make_runner`."""
+    """What all ways have in common; see `make_runner`."""
 
     def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
         self._chosen, self._folder, self._preparer = chosen, folder, Preparer()
@@ -93,6 +98,7 @@ class LocalRunner(LauncherRunner):
 
     queues = False
     poll_s = 0.2
+    starts = 3
 
     def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
         super().__init__(chosen, folder, recipes, parallel)
@@ -135,6 +141,7 @@ class QueueRunner(LauncherRunner):
 
     queues = True
     poll_s = 2.0
+    starts = 2
 
     def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
         super().__init__(chosen, folder, recipes, parallel)
@@ -180,6 +187,54 @@ class QueueRunner(LauncherRunner):
             return [job.ref for job in hand_over_members(group, self._chosen, self._new_folder(), self.parallel)]
         except CptError as error:
             return [error] * len(group)
+
+
+class RecipeRunner(QueueRunner):
+    """Members that another engine trains, each a job of its own: what the engine leaves is entered in the run, losses are not among it."""
+
+    starts = 1
+
+    def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
+        super().__init__(chosen, folder, recipes, parallel)
+        self._runs: dict[str, str] = {}
+
+    def rehearse(self, members: Sequence[Member]) -> list[str]:
+        """See `LauncherRunner.rehearse`; each member's files in a folder named like it."""
+        written = []
+        for member in members:
+            assert member.composed is not None
+            task = recipe_task(member.composed.recipe, member.run)
+            written.append(render(task, self._chosen, member.run.job_folder, part=member.label))
+        return written
+
+    def adopt(self, member: Member) -> JobRef | None:
+        """The job that an earlier command submitted, if it still waits or runs."""
+        job = super().adopt(member)
+        if job is not None:
+            self._runs[job.id] = member.run.uri()
+        return job
+
+    def start(self, members: Sequence[Member]) -> list[Started]:
+        """Submits each."""
+        return [self._hand_over(member) for member in members]
+
+    def status(self, job: JobRef) -> JobStatus:
+        """How it stands; once it has ended, its run says so too."""
+        status = super().status(job)
+        if status.state.ended:
+            for _ in jobs.wait(self._runs[job.id]):
+                pass
+        return status
+
+    def _hand_over(self, member: Member) -> Started:
+        assert member.composed is not None
+        try:
+            run, job = hand_over_recipe(member.composed.recipe, member.composed.yaml, self._chosen, member.run)
+        except CptError as error:
+            return error
+        jobs.remember(run)
+        self._runs[job.id] = member.run.uri()
+        return job.ref
 
 
 def _by_shape(deliveries: Iterable[Delivery]) -> list[list[Delivery]]:
