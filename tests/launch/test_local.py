@@ -43,7 +43,9 @@ def state(job: JobRef) -> JobState:
     return launcher().status(job).state
 
 
-@pytest.mark.parametrize(("code", "ends"), [(0, JobState.COMPLETED), (2, JobState.FAILED), (75, JobState.PREEMPTED), (130, JobState.PREEMPTED)])
+@pytest.mark.parametrize(
+    ("code", "ends"), [(0, JobState.COMPLETED), (2, JobState.FAILED), (75, JobState.PREEMPTED), (130, JobState.PREEMPTED)]
+)
 def test_a_job_runs_and_ends_as_its_argv_does(tmp_path: Path, code: int, ends: JobState) -> None:
     (job,) = submit(tmp_path, f"print('hello'); raise SystemExit({code})")
     until(lambda: state(job).ended)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aim.sdk.repo import Repo
-from cpt_aim import AimLogger
 
 from cpt.testing import LoggerContract
+from cpt_aim import AimLogger
 
 
 def read_metrics(repo_folder: Path, run_name: str) -> list[tuple[int, str, float]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from aim.sdk.repo import Repo
+
 from cpt_aim import AimLogger, AimOptions
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 from aim.sdk.repo import Repo
-from cpt_aim import AimLogger, AimOptions
 from filelock import FileLock
 
 from cpt import plugins
 from cpt.errors import PluginError
 from cpt.log import open_loggers
+from cpt_aim import AimLogger, AimOptions
 
 RECIPE: dict[str, object] = {
     "optim": {"lr": 1e-5, "betas": [0.9, 0.95]},

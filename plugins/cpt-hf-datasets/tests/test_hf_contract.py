@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from cpt_hf_datasets import HfDatasetsSource
 
 from cpt.testing import DataSourceContract
+from cpt_hf_datasets import HfDatasetsSource
 
 
 class TestParquet(DataSourceContract):

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
-from cpt_hf_datasets import HfDatasetsOptions, HfDatasetsSource
 
 from cpt.contracts import DataSource
 from cpt.errors import DataError
+from cpt_hf_datasets import HfDatasetsOptions, HfDatasetsSource
 
 TEXTS = [f"document {number} naïve 😀 " * (number % 7) for number in range(2_500)]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import pytest
-from cpt_kubernetes import KubernetesLauncher
 
 from cpt.testing import LauncherContract
+from cpt_kubernetes import KubernetesLauncher
 
 
 @pytest.mark.usefixtures("shared_cluster")

@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
-from cpt_kubernetes.manifest import write_manifest
-from cpt_kubernetes.pytorch_job import literal, name_prefix
 from hypothesis import given
 from hypothesis import strategies as st
 from kubernetes_cluster import validator
@@ -21,6 +18,9 @@ from pytorch_operator import expanded
 from cpt.contracts import Task
 from cpt.errors import PluginError
 from cpt.plugins import validate_options
+from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
+from cpt_kubernetes.manifest import write_manifest
+from cpt_kubernetes.pytorch_job import literal, name_prefix
 
 GOLDEN = Path(__file__).parent / "golden"
 IMAGE = {"image": "registry.example/ml/cpt:0.1"}

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
-from cpt_kubernetes.status import job_status
 from kubernetes_cluster import Cluster
 
 from cpt.contracts import JobRef, JobState, JobStatus, Task
 from cpt.errors import ResourceError
+from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
+from cpt_kubernetes.status import job_status
 
 pytestmark = pytest.mark.usefixtures("cluster")
 

@@ -8,10 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from cpt_kubernetes import KubernetesLauncher
 
 import cpt
 from cpt import plugins
+from cpt_kubernetes import KubernetesLauncher
 
 PACKAGE = Path(__file__).parents[1]
 ROOT = PACKAGE.parents[1]

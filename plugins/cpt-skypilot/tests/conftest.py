@@ -62,7 +62,9 @@ def real_sky(tmp_path: Path) -> Callable[[dict[str, Any]], Any]:
     """
     python = os.environ.get("CPT_SKY_PYTHON") or (str(OWN_PYTHON) if OWN_PYTHON.exists() else sys.executable)
     if skypilot_version(python) < (0, 14):
-        pytest.skip("SkyPilot 0.14 or later is not installed here: python3 -m venv .venv-skypilot && .venv-skypilot/bin/pip install skypilot")
+        pytest.skip(
+            "SkyPilot 0.14 or later is not installed here: python3 -m venv .venv-skypilot && .venv-skypilot/bin/pip install skypilot"
+        )
     nowhere = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https", "HTTP", "HTTPS")}
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1", "TOKEN": "x", **nowhere}
 

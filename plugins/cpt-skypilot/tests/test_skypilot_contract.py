@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import pytest
-from cpt_skypilot import SkypilotLauncher
 
 from cpt.testing import LauncherContract
+from cpt_skypilot import SkypilotLauncher
 
 
 @pytest.mark.usefixtures("shared_sky_jobs")

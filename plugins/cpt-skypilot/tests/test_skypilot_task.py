@@ -13,9 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from cpt_skypilot import SkypilotLauncher, SkypilotOptions
-from cpt_skypilot.launcher import STATES
-from cpt_skypilot.sky_task import job_name, write_task
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +21,9 @@ from cpt import plugins
 from cpt.contracts import JobRef, JobState, JobStatus, Task
 from cpt.errors import PluginError, ResourceError
 from cpt.plugins import validate_options
+from cpt_skypilot import SkypilotLauncher, SkypilotOptions
+from cpt_skypilot.launcher import STATES
+from cpt_skypilot.sky_task import job_name, write_task
 
 GOLDEN = Path(__file__).parent / "golden"
 PACKAGE = Path(__file__).parents[1]

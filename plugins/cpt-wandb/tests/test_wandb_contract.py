@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from cpt_wandb import WandbLogger
 from wandb_offline_run import history
 
 from cpt.testing import LoggerContract
+from cpt_wandb import WandbLogger
 
 
 class TestWandb(LoggerContract):

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
-from cpt_wandb import WandbLogger, WandbOptions
 from wandb_offline_run import history, records
 
 from cpt import plugins
 from cpt.errors import PluginError
 from cpt.log import open_loggers
+from cpt_wandb import WandbLogger, WandbOptions
 
 RECIPE: dict[str, object] = {"optim": {"lr": 1e-5, "betas": [0.9, 0.95]}, "model": {"init": None}}
 FIGURE = {"data": [{"type": "scatter", "x": [0.0, 1.0], "y": [-0.5, 0.25]}], "layout": {}}
