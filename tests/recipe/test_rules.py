@@ -215,7 +215,8 @@ def test_the_mesh_is_as_large_as_the_cluster(tree, faults, overrides: tuple[str,
 
 def test_processes_are_for_this_machine(tree, faults) -> None:
     assert list(faults(tree("cluster=p5x2", cluster__processes=2))) == ["cluster.processes"]
-    assert list(faults(tree(cluster__nodes=2))) == ["cluster.nodes"]
+    assert list(faults(tree(cluster__nodes=2, cluster__processes=2))) == []
+    assert list(faults(tree(cluster__nodes=2, cluster__processes=2, parallel__dp_shard=3))) == ["parallel"]
     assert list(faults(tree("cluster=p5x2", cluster__gpus_per_node=None))) == ["cluster.gpus_per_node"]
 
 

@@ -122,14 +122,14 @@ def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(folder: Pat
 
 def test_a_sweep_may_stand_at_a_url(folder: Path, s3: str) -> None:
     words = ("train", "-m", *QUICK, "train.max_steps=1", "eval.max_tokens=0", "logger=[]", f"run.output={s3}/o", "run.name=s")
-    random = ("sweeper=random", "sweeper.options.trials=2", "optim.lr=tag(log,interval(1e-4,1e-3))", "train.validate_every=null")
+    random = ("sweeper=random", "sweeper.options.trials=1", "optim.lr=tag(log,interval(1e-4,1e-3))", "train.validate_every=null")
     run_cpt(folder, *words, *random)
     files = fsspec.filesystem("s3", skip_instance_cache=True)
     bucket = s3.removeprefix("s3://")
     rows = list(csv.DictReader(files.cat_file(f"{bucket}/o/s/sweep.csv").decode().splitlines()))
-    assert [row["state"] for row in rows] == ["completed", "completed"]
+    assert [row["state"] for row in rows] == ["completed"]
     assert all(row["location"] == f"{s3}/o/s/{row['member']}" for row in rows)
-    assert len(files.cat_file(f"{bucket}/o/s/trials.jsonl").splitlines()) == 3
+    assert len(files.cat_file(f"{bucket}/o/s/trials.jsonl").splitlines()) == 2
     before = files.info(f"{bucket}/o/s/{rows[0]['member']}/manifest.json")["ETag"]
     run_cpt(folder, *words, *random)
     assert files.info(f"{bucket}/o/s/{rows[0]['member']}/manifest.json", refresh=True)["ETag"] == before

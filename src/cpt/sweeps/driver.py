@@ -82,6 +82,7 @@ class Driver:
         self.sweep, self.runner, self.watcher = sweep, runner, watcher
         self._limit = parallel or runner.parallel
         self._given_up: set[str] = set()
+        self._judged_at: dict[str, int] = {}
         self._stopping = False
         self._reported_at = time.monotonic()
 
@@ -162,7 +163,12 @@ class Driver:
     def _prune_if_bad(self, member: Member) -> None:
         assert member.job is not None
         trials = self.sweep.trials()
-        if self.sweep.sweeper.should_prune(trials[self.sweep.members.index(member)], trials):
+        trial = trials[self.sweep.members.index(member)]
+        newest = max(trial.reports, default=None)
+        if newest is None or newest == self._judged_at.get(member.label):  # a sweeper judges a report once
+            return
+        self._judged_at[member.label] = newest
+        if self.sweep.sweeper.should_prune(trial, trials):
             self.sweep.prune(member)
             self._given_up.add(member.label)
             self.runner.stop(member.job)

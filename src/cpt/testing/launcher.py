@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 from cpt.contracts import JobRef, JobState, JobStatus, Launcher, LauncherOptions, Task
 from cpt.errors import UserError
 from cpt.testing.hostile import HOSTILE, documents_that_break, scripts_that_break
-from cpt.testing.plugin import PluginContract
+from cpt.testing.plugin import PluginContract, where
 
 SAYS = (
     'import json, os, sys; names = "SAID NODE_RANK MASTER_ADDR MASTER_PORT CPT_MEMBER".split(); '
@@ -112,6 +112,7 @@ class LauncherContract(PluginContract):
     def test_cancelling_a_job_that_has_ended_does_nothing(self, unknown: JobRef) -> None:
         self.make().cancel(unknown)
 
+    @where(lambda suite: suite.submits)
     def test_a_job_runs_its_argv_as_given(self, task: Task) -> None:
         """Word for word, with its variables; any process may ask how it went and what it wrote."""
         job = self._submitted(replace(task, argv=(sys.executable, "-c", SAYS, HOSTILE), env={**task.env, "SAID": HOSTILE}))
@@ -121,11 +122,13 @@ class LauncherContract(PluginContract):
         [(words, variables)] = self._said(job)
         assert (words, variables["SAID"]) == ([HOSTILE], HOSTILE)
 
+    @where(lambda suite: suite.submits)
     def test_a_job_that_fails_has_failed(self, task: Task) -> None:
         status = self._awaited(self._submitted(replace(task, argv=(sys.executable, "-c", "raise SystemExit(3)"))))
         assert status.state is JobState.FAILED, status
         assert status.exit_code in (3, None)
 
+    @where(lambda suite: suite.submits)
     def test_a_cancelled_job_ends(self, task: Task) -> None:
         job = self._submitted(replace(task, argv=(sys.executable, "-c", WAITS)))
         self._wait(lambda: "waiting" in [line for _, line in self.make().logs(job)], job)
@@ -134,14 +137,14 @@ class LauncherContract(PluginContract):
         assert self._awaited(job).state in (JobState.CANCELLED, JobState.UNKNOWN)
         self.make().cancel(job)
 
+    @where(lambda suite: suite.submits)
     def test_members_know_their_number(self, task: Task) -> None:
         jobs = self._submitted_all(replace(task, argv=(sys.executable, "-c", SAYS), members=2))
         assert {self._awaited(job).state for job in jobs} == {JobState.COMPLETED}
         assert [[variables["CPT_MEMBER"] for _, variables in self._said(job)] for job in jobs] == [["0"], ["1"]]
 
+    @where(lambda suite: suite.submits and suite.nodes > 1)
     def test_nodes_know_their_place(self, task: Task) -> None:
-        if self.nodes < 2:
-            pytest.skip("one node here")
         job = self._submitted(replace(task, argv=(sys.executable, "-c", SAYS), nodes=2))
         assert self._awaited(job).state is JobState.COMPLETED
         places = [variables for _, variables in self._said(job)]
@@ -172,8 +175,6 @@ class LauncherContract(PluginContract):
         return job
 
     def _submitted_all(self, task: Task) -> list[JobRef]:
-        if not self.submits:
-            pytest.skip("no job can be submitted here")
         task.folder.mkdir(parents=True, exist_ok=True)
         launcher = self.make()
         launcher.check(task)

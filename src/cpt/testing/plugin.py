@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from pydantic import BaseModel, ValidationError
@@ -23,6 +23,19 @@ print(json.dumps([name for name in sys.argv[3:] if name in sys.modules]))
 """
 
 
+Test = TypeVar("Test", bound=Callable[..., object])
+
+
+def where(claim: Callable[[Any], bool]) -> Callable[[Test], Test]:
+    """A test of the classes for which `claim` holds alone: in others it is not there, rather than skipped time and again."""
+
+    def mark(test: Test) -> Test:
+        test.claim = claim  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
 class PluginContract:
     """Base of the suites: the class under test, and options for it."""
 
@@ -32,6 +45,15 @@ class PluginContract:
     """The class under test."""
     options: ClassVar[Mapping[str, object]] = {}
     """Settings for it, as a recipe gives them: at least those without a default."""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if not hasattr(cls, "plugin"):
+            return
+        for name in filter(lambda name: name.startswith("test_"), dir(cls)):
+            test = next(vars(base)[name] for base in cls.__mro__ if callable(vars(base).get(name)))
+            if hasattr(test, "claim"):
+                setattr(cls, name, test if test.claim(cls) else None)
 
     def make_options(self, **more: object) -> BaseModel:
         """`options` and `more`, validated as a recipe's are."""

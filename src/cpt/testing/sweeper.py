@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 
 from cpt.contracts import Choices, Interval, Sweeper, Trial, TrialState
-from cpt.testing.plugin import PluginContract
+from cpt.testing.plugin import PluginContract, where
 
 Axes = Mapping[str, Choices | Interval]
 LONGEST = 200
@@ -43,9 +43,8 @@ class SweeperContract(PluginContract):
         for trial in self._sweep(self.choices):
             assert _misplaced(trial.values, self.choices) == {}
 
+    @where(lambda suite: suite.plugin.takes_intervals)
     def test_intervals_are_honoured(self) -> None:
-        if not self.plugin.takes_intervals:
-            pytest.skip("it takes no intervals, and says so")
         for trial in self._sweep(self.intervals):
             assert _misplaced(trial.values, self.intervals) == {}
 
@@ -57,10 +56,9 @@ class SweeperContract(PluginContract):
             assert sweeper.propose(trials[:number]) == trial.values
             assert self.make().propose(trials[:number]) == trial.values
 
+    @where(lambda suite: not suite.plugin.looks_at_results)
     def test_it_looks_at_results_or_says_that_it_does_not(self) -> None:
         """Members of a sweep that looks at none are all composed before the first one starts."""
-        if self.plugin.looks_at_results:
-            pytest.skip("it looks at results, and says so")
         trials = self._sweep(self.choices)
         better = [replace(trial, value=1.0 / (number + 1), reports={}) for number, trial in enumerate(trials)]
         for number, trial in enumerate(trials):
