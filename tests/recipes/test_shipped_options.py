@@ -71,6 +71,7 @@ def test_every_option_composes_and_validates(choice: str) -> None:
         "logger",
         "checkpoint",
         "eval",
+        "sweeper",
         "experiment",
     ],
 )

@@ -22,6 +22,8 @@ from cpt.sweeps.runner import QueueRunner, RecipeRunner
 @pytest.fixture
 def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cpt.sweeps.runner.ASK_S", 0.1)
+    monkeypatch.setattr(QueueRunner, "poll_s", 0.1)
     write_domain(tmp_path)
     return (*QUICK, "train.max_steps=1", "eval.max_tokens=0", "logger=[]", "train.validate_every=null")
 

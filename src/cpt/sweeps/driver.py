@@ -59,7 +59,7 @@ class Watcher(Protocol):
     """Who is told."""
 
     def ended(self, sweep: Sweep, member: Member) -> None:
-        """A member is done, pruned or has failed."""
+        """A member is done, pruned, has failed, or was stopped and begins again."""
 
     def looked(self, sweep: Sweep) -> None:
         """All members that run were looked at."""

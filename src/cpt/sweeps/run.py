@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cpt import storage
-from cpt.composition import SweptRecipe
+from cpt.composition import Composed, SweptRecipe
 from cpt.console import say
 from cpt.rundir import RunDirectory
 from cpt.submission import find_launcher
@@ -15,6 +15,8 @@ from cpt.sweeps.driver import Driver
 from cpt.sweeps.members import MemberState
 from cpt.sweeps.runner import LauncherRunner, make_runner
 from cpt.sweeps.sweep import Sweep
+
+SHOWN_WARNINGS = 10
 
 
 def run(swept: SweptRecipe) -> Sweep:
@@ -45,11 +47,18 @@ def rehearse(swept: SweptRecipe) -> list[str]:
 def _driving(swept: SweptRecipe) -> Iterator[tuple[Sweep, LauncherRunner]]:
     sweep = Sweep.open(swept)
     recipes = [member.composed for member in sweep.members if member.composed] or [swept.compose(swept.first)]
-    warnings = dict.fromkeys(warning for composed in recipes for warning in composed.warnings)
-    for warning in warnings:
-        say(f"warning: {warning}")
+    _warn(recipes)
     folder = RunDirectory(sweep.output, sweep.name).local / "jobs"
     runner = make_runner(find_launcher(recipes[0].recipe), folder, [composed.recipe for composed in recipes], swept.settings.parallel)
     with storage.lease(sweep.location):
         sweep.read()
         yield sweep, runner
+
+
+def _warn(recipes: Sequence[Composed]) -> None:
+    """Says what is not advised, each thing once."""
+    warnings = list(dict.fromkeys(warning for composed in recipes for warning in composed.warnings))
+    for warning in warnings[:SHOWN_WARNINGS]:
+        say(f"warning: {warning}")
+    if len(warnings) > SHOWN_WARNINGS:
+        say(f"warning: and {len(warnings) - SHOWN_WARNINGS} more like these")
