@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -149,7 +149,19 @@ class Launcher(ABC):
 
     @abstractmethod
     def status(self, job: JobRef) -> JobStatus:
-        """Where the job stands now."""
+        """Where the job stands now.
+
+        Raises:
+            ResourceError: What has the job does not answer; asked again later, it may.
+        """
+
+    def statuses(self, jobs: Sequence[JobRef]) -> list[JobStatus]:
+        """Where each of `jobs` stands now, in their order; a launcher that can ask for all at once does.
+
+        Raises:
+            ResourceError: See `status`.
+        """
+        return [self.status(job) for job in jobs]
 
     @abstractmethod
     def cancel(self, job: JobRef) -> None:
