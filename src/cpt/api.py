@@ -133,7 +133,7 @@ def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None 
     if not chosen.is_local:
         return Run(run.location, run.manifest() or {}, job=handover.hand_over(delivery, chosen))
     processes = Processes(world_size(recipe))
-    submitting.submit(found, run, recipe_yaml, lambda argv, _step: processes.run(argv))
+    submitting.submit(found, run, recipe_yaml, lambda argv, _step: processes.run(argv), submitting.this_process(run))
     return Run.at(run.location)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +15,13 @@ from cpt.base import with_amazons_start
 from cpt.console import say
 from cpt.contracts import JobRef, JobState, LauncherOptions, Task
 from cpt.data.prepare import store_root
-from cpt.errors import StorageError
+from cpt.errors import StorageError, UserError
 from cpt.identity import default_name, identity
 from cpt.manifest import new_manifest
-from cpt.order import SUBMITTED, Order, Submitted
+from cpt.order import ATTEMPTS, SUBMITTED, Order, Submitted
 from cpt.recipe.schema import Recipe
 from cpt.resources import Chosen, gpus_per_node, processes_per_node
-from cpt.rundir import RunDirectory
+from cpt.rundir import MANIFEST, RunDirectory
 from cpt.submission import Submission
 from cpt.submit import finished, manifest_to_go_on_with, queue_name, refuse_other_identity, write_records
 
@@ -54,15 +54,23 @@ def hand_over(delivery: Delivery, chosen: Chosen, env: Mapping[str, str] | None 
 
     Raises:
         RecipeError, StorageError: See `cpt.submit.submit`.
-        ResourceError: The launcher refuses it.
+        ResourceError: The launcher refuses it; the run stays what it was.
     """
-    run = delivery.run
-    if (earlier := Submitted.read(run)) and _goes_on(earlier, chosen):
-        say(f"submitted already: {earlier.launcher} {earlier.id}")
+    run, task = delivery.run, replace(run_task(delivery), env=env or {})
+    if earlier := _going_on(run, chosen):
         return earlier
-    if not write_order(delivery, wait_s):
-        return None
-    return _submit([run], replace(run_task(delivery), env=env or {}), chosen)[0]
+    chosen.launcher.check(task)
+    with run.lease(wait_s):
+        if earlier := _going_on(run, chosen):  # another command was faster
+            return earlier
+        before = run.manifest()
+        if not _write_order(delivery):
+            return None
+        try:
+            return _submit([run], task, chosen)[0]
+        except UserError:
+            _restore(run, before)
+            raise
 
 
 def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Path, parallel: int | None) -> list[Submitted]:
@@ -77,7 +85,9 @@ def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Pa
     Raises:
         ResourceError: The launcher refuses them.
     """
-    return _submit([delivery.run for delivery in deliveries], members_task(deliveries, folder, parallel), chosen)
+    task = members_task(deliveries, folder, parallel)
+    chosen.launcher.check(task)
+    return _submit([delivery.run for delivery in deliveries], task, chosen)
 
 
 def members_task(deliveries: Sequence[Delivery], folder: Path, parallel: int | None) -> Task:
@@ -95,18 +105,23 @@ def write_order(delivery: Delivery, wait_s: float = 0.0) -> bool:
     """Writes the records of a run that is to be done elsewhere, status `queued`, and its order; false where it is finished already.
 
     Raises:
-        RecipeError, StorageError: See `cpt.submit.submit`.
+        RecipeError, StorageError: See `cpt.submit.submit`; or an earlier submission was cut off before it was noted.
     """
+    with delivery.run.lease(wait_s):
+        return _write_order(delivery)
+
+
+def _write_order(delivery: Delivery) -> bool:
     run, submission = delivery.run, delivery.submission
-    with run.lease(wait_s):
-        manifest = manifest_to_go_on_with(run, submission)
-        if manifest is not None and finished(manifest, submission.plan):
-            say(f"finished already: {manifest['steps']} steps; a larger train.max_steps or train.max_epochs goes on")
-            return False
-        for earlier in (run.uri(SUBMITTED), str(run.job_folder / "attempts.json")):
-            storage.remove(earlier)
-        write_records(run, submission, delivery.recipe_yaml, manifest, status="queued")
-        _order(delivery).write(run)
+    _refuse_unnoted(run)
+    manifest = manifest_to_go_on_with(run, submission)
+    if manifest is not None and finished(manifest, submission.plan):
+        say(f"finished already: {manifest['steps']} steps; a larger train.max_steps or train.max_epochs goes on")
+        return False
+    for earlier in (SUBMITTED, ATTEMPTS):
+        storage.remove(run.uri(earlier))
+    write_records(run, submission, delivery.recipe_yaml, manifest, status="queued")
+    _order(delivery).write(run)
     return True
 
 
@@ -118,23 +133,25 @@ def run_task(delivery: Delivery) -> Task:
 
 
 def rehearse(delivery: Delivery, chosen: Chosen) -> str:
-    """Writes what would be submitted, starts nothing, and returns the folder that holds it.
+    """Writes what would be submitted, starts nothing, touches nothing of the run, and returns the folder that holds it.
 
     Raises:
-        StorageError: The run is being written.
         RecipeError: See `cpt.submit.submit`.
     """
-    rehearse_order(delivery)
-    return render(run_task(delivery), chosen, delivery.run.job_folder)
+    check_order(delivery)
+    folder = render(run_task(delivery), chosen, delivery.run.job_folder / "dry-run")
+    storage.write_private(Path(folder, "order.json"), _order(delivery).to_text())
+    Path(folder, "recipe.yaml").write_text(delivery.recipe_yaml, encoding="utf-8")
+    return folder
 
 
-def rehearse_order(delivery: Delivery) -> None:
-    """Writes the recipe and the order of a run that nobody will start; see `rehearse`."""
-    run, submission = delivery.run, delivery.submission
-    with run.lease():
-        manifest_to_go_on_with(run, submission)
-        run.write_recipe(delivery.recipe_yaml, json.dumps(submission.recipe.kept(), indent=2))
-        _order(delivery).write(run)
+def check_order(delivery: Delivery) -> None:
+    """Refuses a run that could not be submitted as it is.
+
+    Raises:
+        RecipeError: See `cpt.submit.submit`.
+    """
+    manifest_to_go_on_with(delivery.run, delivery.submission)
 
 
 def render(task: Task, chosen: Chosen, default: Path, part: str = "") -> str:
@@ -184,10 +201,13 @@ def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen, run: RunD
     task = recipe_task(recipe, run)
     chosen.launcher.check(task)
     with run.lease():
+        if earlier := _standing(run, parts, chosen):  # another command was faster
+            return run, earlier
+        _refuse_unnoted(run)
         manifest = new_manifest(identity=identity(parts), identity_parts=parts, data={}, versions={}, parent=recipe.model.init)
         run.write_recipe(recipe_yaml, json.dumps(recipe.kept(), indent=2))
         run.write_manifest(manifest | {"status": "queued"})
-    return run, _submit_checked([run], task, chosen)[0]
+        return run, _submit([run], task, chosen)[0]
 
 
 def _standing(run: RunDirectory, parts: dict[str, Any], chosen: Chosen) -> Submitted | None:
@@ -195,7 +215,7 @@ def _standing(run: RunDirectory, parts: dict[str, Any], chosen: Chosen) -> Submi
     manifest, job = run.manifest(), Submitted.read(run)
     if manifest is not None:
         refuse_other_identity(run, manifest, parts)
-    if manifest is None or job is None or job.launcher != chosen.name:
+    if manifest is None or job is None or not job.id or job.launcher != chosen.name:
         return None
     is_done = manifest["status"] == "completed" or (state := chosen.launcher.status(job.ref).state) is JobState.COMPLETED
     if not is_done and state.ended:
@@ -210,23 +230,45 @@ def _recipe_parts(recipe: Recipe) -> dict[str, Any]:
 
 
 def _submit(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> list[Submitted]:
-    chosen.launcher.check(task)
-    return _submit_checked(runs, task, chosen)
-
-
-def _submit_checked(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> list[Submitted]:
-    ids = chosen.launcher.submit(task)
-    options = chosen.launcher.options.model_dump(mode="json")
-    jobs = [Submitted.now(chosen.name, options, JobRef(job, task.name, str(task.folder))) for job in ids]
+    """Submits, and notes the jobs. That it is about to is noted first: a kill in between must not lead to a second submission."""
+    unnoted = Submitted.now(chosen.name, chosen.kept_options, JobRef("", task.name, str(task.folder)))
+    for run in runs:
+        unnoted.write(run)
+    try:
+        ids = chosen.launcher.submit(task)
+    except UserError:
+        for run in runs:
+            storage.remove(run.uri(SUBMITTED))
+        raise
+    jobs = [replace(unnoted, id=job) for job in ids]
     for run, job in zip(runs, jobs, strict=True):
         job.write(run)
-        with contextlib.suppress(StorageError), run.lease():  # a job that runs already holds the lease, and records this itself
-            run.update_manifest(job=job.to_json())
     return jobs
 
 
-def _goes_on(job: Submitted, chosen: Chosen) -> bool:
-    return job.launcher == chosen.name and not chosen.launcher.status(job.ref).state.ended
+def _restore(run: RunDirectory, manifest: dict[str, Any] | None) -> None:
+    """Makes the run what it was before a submission that was refused."""
+    if manifest is None:
+        storage.remove(run.uri(MANIFEST))
+    else:
+        run.write_manifest(manifest)
+
+
+def _refuse_unnoted(run: RunDirectory) -> None:
+    job = Submitted.read(run)
+    if job is not None and not job.id:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.submitted))
+        rule = f"was cut off at {since}, before {job.launcher} had answered: the job may be in its queue"
+        raise StorageError(run.uri(SUBMITTED), job.name, rule, "Look there, and delete this file to submit the run")
+
+
+def _going_on(run: RunDirectory, chosen: Chosen) -> Submitted | None:
+    """The run's job, where that still waits or runs; says so."""
+    job = Submitted.read(run)
+    if job is None or not job.id or job.launcher != chosen.name or chosen.launcher.status(job.ref).state.ended:
+        return None
+    say(f"submitted already: {job.launcher} {job.id}")
+    return job
 
 
 def _task(recipe: Recipe, name: str, argv: tuple[str, ...], folder: Path) -> Task:
@@ -236,4 +278,12 @@ def _task(recipe: Recipe, name: str, argv: tuple[str, ...], folder: Path) -> Tas
 def _order(delivery: Delivery) -> Order:
     recipe = delivery.submission.recipe
     fingerprints = delivery.submission.prepared.fingerprints
-    return Order(delivery.run.name, recipe, delivery.recipe_yaml, fingerprints, store_root(recipe.data.store), str(Path.cwd()))
+    return Order(
+        delivery.run.name,
+        recipe,
+        delivery.recipe_yaml,
+        fingerprints,
+        store_root(recipe.data.store),
+        str(Path.cwd()),
+        processes_per_node(recipe),
+    )

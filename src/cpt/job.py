@@ -12,6 +12,7 @@ from typing import Any, Literal
 from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_PREEMPTED, CptError, Fault, Interrupted, Preempted, UserError
 from cpt.recipe.architecture import Architecture
 from cpt.recipe.schema import Recipe
+from cpt.storage import write_private
 
 Verb = Literal["train", "evaluate", "generate", "export", "measure"]
 CRASHES = "crash-rank-*.txt"
@@ -61,19 +62,14 @@ class Job:
 
     def write(self, path: Path) -> None:
         """Writes the job for its owner's eyes only: options may hold what the recipe keeps unresolved."""
-        path.touch(mode=0o600)
-        path.write_text(
-            json.dumps(
-                {
-                    "verb": self.verb,
-                    "weights": self.weights and self.weights.to_json(),
-                    "options": self.options,
-                    "recipe": self.recipe and self.recipe.model_dump(mode="json"),
-                    "environment": self.recipe and self.recipe.environment,
-                },
-                indent=1,
-            )
-        )
+        content = {
+            "verb": self.verb,
+            "weights": self.weights and self.weights.to_json(),
+            "options": self.options,
+            "recipe": self.recipe and self.recipe.model_dump(mode="json"),
+            "environment": self.recipe and self.recipe.environment,
+        }
+        write_private(path, json.dumps(content, indent=1))
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -141,7 +137,6 @@ def launch(job: Job, start: Callable[[Sequence[str]], int], folder: Path) -> Any
 
 def run_worker(job: Job, start: Callable[[Sequence[str]], int], path: Path) -> int:
     """Writes `job` to `path`, starts its processes, and returns their exit code; each leaves its answer beside the job."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     job.write(path)
     try:
         return start((sys.executable, "-m", "cpt.worker", str(path)))

@@ -10,14 +10,17 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cpt import plugins, storage
 from cpt.contracts import JobState, JobStatus, Launcher
-from cpt.errors import StorageError, UserError
+from cpt.errors import StorageError, UserError, one_line
+from cpt.launch.watch import Watched
 from cpt.order import Submitted
+from cpt.recipe.interpolation import resolve
 from cpt.rundir import RunDirectory
 
 KEPT = 1_000
@@ -69,13 +72,9 @@ def remember(run: RunDirectory) -> None:
 
 
 def listed() -> list[JobView]:
-    """The jobs of the runs on the list, newest first; those whose run is gone are left out."""
-    views = []
-    for file in _newest_first(_list_folder()):
-        run = RunDirectory.at(file.read_text())
-        if (Path(run.location).is_dir() or storage.is_url(run.location)) and (job := Submitted.read(run)):
-            views.append(_view(run, job))
-    return sorted(views, key=lambda view: -view.submitted)
+    """The jobs of the runs on the list, newest first; those whose run is gone are left out, those that cannot be asked about say why."""
+    found = [(run, job) for run, job in _remembered() if job is not None]
+    return sorted((_view_or_why(run, job) for run, job in found), key=lambda view: -view.submitted)
 
 
 def view(word: str) -> JobView:
@@ -84,7 +83,7 @@ def view(word: str) -> JobView:
     Raises:
         UserError: There is no such job.
     """
-    return _view(*_found(word))
+    return _view_now(*_found(word))
 
 
 def logs(word: str, process: str | None = None) -> Iterator[tuple[str, str]]:
@@ -109,19 +108,20 @@ def cancel(word: str) -> JobView:
     """
     run, job = _found(word)
     _launcher(job).cancel(job.ref)
-    return _view(run, job)
+    return _view_now(run, job)
 
 
 def wait(word: str, timeout_s: float | None = None, poll_s: float = 2.0) -> Iterator[JobView]:
     """How the job stands, time and again until it has ended: the last one says how.
 
     Raises:
-        UserError: There is no such job, or it has not ended after `timeout_s` seconds.
+        UserError: There is no such job, it has not ended after `timeout_s` seconds, or its launcher has been silent for too long.
     """
     run, job = _found(word)
+    watched = Watched(_launcher(job))
     deadline = time.monotonic() + (timeout_s if timeout_s is not None else float("inf"))
     while True:
-        seen = _view(run, job)
+        seen = _view(run, job, watched.status(job.ref))
         yield seen
         if seen.state.ended:
             _take_results(run, job, seen)
@@ -142,13 +142,26 @@ def _take_results(run: RunDirectory, job: Submitted, seen: JobView) -> None:
         run.update_manifest(status=status, **results)
 
 
-def _view(run: RunDirectory, job: Submitted) -> JobView:
+def _view(run: RunDirectory, job: Submitted, status: JobStatus) -> JobView:
     manifest = run.manifest() or {}
-    status = _settled(_launcher(job).status(job.ref), manifest)
+    status = _settled(status, manifest)
     total = manifest.get("plan", {}).get("steps")
     return JobView(
         run.location, job.launcher, job.id, status.state, status.reason, status.exit_code, manifest.get("steps", 0), total, job.submitted
     )
+
+
+def _view_now(run: RunDirectory, job: Submitted) -> JobView:
+    return _view(run, job, _launcher(job).status(job.ref))
+
+
+def _view_or_why(run: RunDirectory, job: Submitted) -> JobView:
+    """The job; of a completed run without a question to its launcher, and with the reason where that cannot be asked."""
+    try:
+        is_done = (run.manifest() or {}).get("status") == "completed"
+        return _view(run, job, JobStatus(JobState.COMPLETED)) if is_done else _view_now(run, job)
+    except UserError as error:
+        return JobView(run.location, job.launcher, job.id, JobState.UNKNOWN, one_line(error), None, 0, None, job.submitted)
 
 
 def _settled(status: JobStatus, manifest: dict[str, Any]) -> JobStatus:
@@ -159,23 +172,32 @@ def _settled(status: JobStatus, manifest: dict[str, Any]) -> JobStatus:
 
 
 def _launcher(job: Submitted) -> Launcher:
-    found, options = plugins.load("launchers", job.launcher, job.options, "launcher")
+    given = resolve({"launcher": {"options": job.options}}, os.environ)["launcher"]["options"]
+    found, options = plugins.load("launchers", job.launcher, given, "launcher")
     launcher: Launcher = found(options)
     return launcher
 
 
 def _found(word: str) -> tuple[RunDirectory, Submitted]:
-    """The run and job that `word` names: a run's folder or URL, or the id of a job on the list."""
+    """The run and job that `word` names: a run's folder or URL, or the id or name of a job on the list."""
     if storage.is_url(word) or Path(word).is_dir():
         run = RunDirectory.at(word)
         if job := Submitted.read(run):
             return run, job
         raise StorageError(word, "", "is no run with a job", "Name the folder of a run, or an id of cpt jobs list")
+    for run, found in _remembered():
+        if found is not None and word in (found.id, run.name):
+            return run, found
+    raise UserError("job", word, "is neither a run's folder nor the id of a job that was submitted here", "cpt jobs list shows them")
+
+
+def _remembered() -> Iterator[tuple[RunDirectory, Submitted | None]]:
+    """The runs on the list that are still there, newest first, and their jobs."""
     for file in _newest_first(_list_folder()):
         run = RunDirectory.at(file.read_text())
-        if (job := Submitted.read(run)) and word in (job.id, run.name):
-            return run, job
-    raise UserError("job", word, "is neither a run's folder nor the id of a job that was submitted here", "cpt jobs list shows them")
+        with suppress(UserError):  # a bucket that is gone must not hide the others
+            if storage.is_url(run.location) or Path(run.location).is_dir():
+                yield run, Submitted.read(run)
 
 
 def _list_folder() -> Path:

@@ -21,16 +21,15 @@ from cpt.errors import EXIT_DONE, Stuck
 from cpt.job import run_worker
 from cpt.launch.nodes import Follower, Leader, this_place
 from cpt.launch.processes import Processes
-from cpt.order import SUBMITTED, Order, Submitted
-from cpt.resources import processes_per_node
+from cpt.order import ATTEMPTS, Order, Submitted
 from cpt.rundir import RunDirectory
 from cpt.submission import make_submission
 from cpt.submit import make_job, submit
 
 SUBMITTER_S = 60.0
-"""Seconds that an agent waits for the submitting process to have noted the job."""
-ATTEMPTS = 4
-"""Starts from one and the same step after which a run is stuck."""
+"""Seconds that an agent waits for the submitting process to have noted the job, and to let go of the run."""
+MOST_STARTS = 4
+"""From one and the same step; then a run is stuck."""
 
 
 def main(*words: str) -> int:
@@ -56,16 +55,15 @@ def _run(location: str) -> int:
     os.environ["CPT_STORE"] = order.store
     if Path(order.folder).is_dir():
         os.chdir(order.folder)
-    recipe = order.recipe
-    processes = Processes(processes_per_node(recipe), this_place(recipe.cluster.nodes))
+    processes = Processes(order.processes, this_place(order.recipe.cluster.nodes))
     return _lead(run, order, processes) if processes.place.node == 0 else _follow(run, order, processes)
 
 
 def _lead(run: RunDirectory, order: Order, processes: Processes) -> int:
     leader = Leader(processes)
     with leader.gathered():
-        submission = make_submission(order.recipe, order.fingerprints)
-        submit(submission, run, order.recipe_yaml, lambda argv, step: leader.run(argv, _word(run, step)), _job(run))
+        submission = make_submission(order.recipe, order.fingerprints, order.processes)
+        submit(submission, run, order.recipe_yaml, lambda argv, step: leader.run(argv, _word(run, step)), _job(run), SUBMITTER_S)
     return EXIT_DONE
 
 
@@ -75,17 +73,17 @@ def _word(run: RunDirectory, step: int | None) -> dict[str, Any]:
     Raises:
         Stuck: This would be one start too many from the same step.
     """
-    file = run.job_folder / "attempts.json"
-    attempts = [*(json.loads(file.read_bytes()) if file.exists() else []), step]
-    if len(attempts) > ATTEMPTS and len(set(attempts[-ATTEMPTS - 1 :])) == 1:
-        raise Stuck(f"no progress from step {step or 0} in {ATTEMPTS} attempts; the logs say why. Submit it again to try once more")
-    storage.write_bytes(str(file), json.dumps(attempts).encode())
+    place = run.uri(ATTEMPTS)
+    attempts = [*(json.loads(storage.read_bytes(place)) if storage.exists(place) else []), step]
+    if len(attempts) > MOST_STARTS and len(set(attempts[-MOST_STARTS - 1 :])) == 1:
+        raise Stuck(f"no progress from step {step or 0} in {MOST_STARTS} attempts; the logs say why. Submit it again to try once more")
+    storage.write_bytes(place, json.dumps(attempts).encode())
     return {"step": step}
 
 
 def _follow(run: RunDirectory, order: Order, processes: Processes) -> int:
     follower = Follower(processes)
-    submission = make_submission(order.recipe, order.fingerprints)
+    submission = make_submission(order.recipe, order.fingerprints, order.processes)
     word = follower.hear()
     if word is None:
         say(f"node {processes.place.node}: node 0 has nothing to do, or has failed")
@@ -95,11 +93,11 @@ def _follow(run: RunDirectory, order: Order, processes: Processes) -> int:
 
 
 def _job(run: RunDirectory) -> Submitted | None:
-    """This job, once the submitting process has noted it."""
+    """This job, once the submitting process has noted it; None where it never does."""
     deadline = time.monotonic() + SUBMITTER_S
-    while not storage.exists(run.uri(SUBMITTED)) and time.monotonic() < deadline:
+    while ((job := Submitted.read(run)) is None or not job.id) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return Submitted.read(run)
+    return job if job and job.id else None
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from cpt.errors import Fault, RecipeError, StorageError
 from cpt.recipe.schema import Recipe
 from cpt.rundir import RunDirectory
 
-ORDER, SUBMITTED = "job/order.json", "job/submitted.json"
+ORDER, SUBMITTED, ATTEMPTS = "job/order.json", "job/submitted.json", "job/attempts.json"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Order:
         fingerprints: Of its data sets by name, so that a node need not read the data to know it.
         store: Folder or URL of token stores.
         folder: Where it was submitted: what its relative paths start from.
+        processes: Ranks on each node: what was planned, whatever GPUs a node shows.
     """
 
     run_name: str
@@ -40,6 +41,7 @@ class Order:
     fingerprints: Mapping[str, str]
     store: str
     folder: str
+    processes: int
 
     def write(self, run: RunDirectory) -> None:
         """Leaves the order in the run, for its owner's eyes only.
@@ -47,27 +49,28 @@ class Order:
         Raises:
             RecipeError: The run is at a URL, where others may read, and the recipe holds values of the environment.
         """
-        recipe = self.recipe
-        if storage.is_url(run.location) and recipe.environment:
+        environment = self.recipe.environment
+        if not storage.is_url(run.location):
+            storage.write_private(run.local / ORDER, self.to_text())
+            return
+        if environment:
             rule = "reads the environment, which a job at a URL cannot be told"
-            raise RecipeError.of(Fault(key, value, rule, "Write the value itself") for key, value in recipe.environment.items())
+            raise RecipeError.of(Fault(key, value, rule, "Write the value itself") for key, value in environment.items())
+        storage.write_bytes(run.uri(ORDER), self.to_text().encode())
+
+    def to_text(self) -> str:
+        """The order as JSON; it may hold what the environment gave."""
         content = {
             "run_name": self.run_name,
-            "recipe": recipe.model_dump(mode="json"),
-            "environment": recipe.environment,
+            "recipe": self.recipe.model_dump(mode="json"),
+            "environment": self.recipe.environment,
             "recipe_yaml": self.recipe_yaml,
             "fingerprints": dict(self.fingerprints),
             "store": self.store,
             "folder": self.folder,
+            "processes": self.processes,
         }
-        text = json.dumps(content, indent=1)
-        if storage.is_url(run.location):
-            storage.write_bytes(run.uri(ORDER), text.encode())
-            return
-        run.job_folder.mkdir(parents=True, exist_ok=True)
-        file = run.local / ORDER
-        file.touch(mode=0o600)
-        file.write_text(text)
+        return json.dumps(content, indent=1)
 
     @classmethod
     def read(cls, run: RunDirectory) -> Order:
@@ -80,7 +83,7 @@ class Order:
             raise StorageError(run.location, ORDER, "is not there: nothing was submitted", "cpt train submits a run")
         data = json.loads(storage.read_bytes(run.uri(ORDER)))
         recipe = Recipe.model_validate_json(json.dumps(data["recipe"])).read_from_environment(data["environment"])
-        return cls(data["run_name"], recipe, data["recipe_yaml"], data["fingerprints"], data["store"], data["folder"])
+        return cls(data["run_name"], recipe, data["recipe_yaml"], data["fingerprints"], data["store"], data["folder"], data["processes"])
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ class Submitted:
 
     Args:
         launcher: The launcher's name.
-        options: Its options, plain data.
-        id: Its id there.
+        options: Its options, plain data; what the environment gave stays an interpolation.
+        id: Its id there; empty while it is being submitted.
         name: Its name there.
         folder: Its folder for scripts and logs.
         submitted: When, in seconds since 1970.

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cpt import plugins
+from cpt.console import say
 from cpt.contracts import Launcher
 from cpt.errors import Fault, ResourceError
 from cpt.launch.machine import cores, gpus
 from cpt.planning.layout import USABLE_SHARE, fits
 from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe
+from cpt.storage import is_url
 
 LOCAL = "local"
+ASKED_FIRST = ("slurm",)
+"""By `launcher=auto`: who stands on a login node means its queue, whatever else the machine can reach."""
 
 
 class Chosen(NamedTuple):
-    """A launcher and the name that it goes by."""
+    """A launcher, the name that it goes by, and its options as a run may keep them: what the environment gave is an interpolation."""
 
     name: str
     launcher: Launcher
+    kept_options: dict[str, Any]
 
     @property
     def is_local(self) -> bool:
@@ -62,7 +67,18 @@ def choose_launcher(recipe: Recipe) -> Chosen:
             raise ResourceError(lacking)
         name = offered or LOCAL
     found, options = plugins.load("launchers", name, recipe.launcher.options, "launcher")
-    return Chosen(name, found(options))
+    return Chosen(name, found(options), recipe.kept()["launcher"]["options"])
+
+
+def refuse_remote_nodes(recipe: Recipe) -> None:
+    """Refuses a run of several nodes at a URL: each node would keep its shards of a checkpoint in a cache of its own.
+
+    Raises:
+        ResourceError: It is one.
+    """
+    if recipe.cluster.nodes > 1 and is_url(recipe.run.output):
+        rule = f"a run of {recipe.cluster.nodes} nodes needs a file system that they share"
+        raise ResourceError("run.output", recipe.run.output, rule, "Name a folder on it; a run of one node may stand at a URL")
 
 
 def refuse_too_large(recipe: Recipe, plan: Plan) -> None:
@@ -82,11 +98,17 @@ def refuse_too_large(recipe: Recipe, plan: Plan) -> None:
 
 
 def _offered_here() -> str | None:
-    """The first installed launcher, by name, that this machine can reach; only `launcher=auto` asks, so only it imports them all."""
-    for plugin in plugins.installed("launchers"):
-        if plugin.name != LOCAL and plugins.load_class("launchers", plugin.name, "launcher").is_offered_here():
-            return plugin.name
-    return None
+    """The first installed launcher that this machine can reach; only `launcher=auto` asks, so only it imports them all."""
+    names = sorted({plugin.name for plugin in plugins.installed("launchers")} - {LOCAL}, key=lambda name: (name not in ASKED_FIRST, name))
+    return next(filter(_is_offered, names), None)
+
+
+def _is_offered(name: str) -> bool:
+    try:
+        return bool(plugins.load_class("launchers", name, "launcher").is_offered_here())
+    except Exception as error:  # a stranger's code: it must not keep the others from being asked
+        say(f"warning: launcher={name} cannot be asked whether it is offered here ({type(error).__name__}: {error})")
+        return False
 
 
 def _lacking(recipe: Recipe) -> Fault | None:

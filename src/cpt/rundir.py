@@ -2,7 +2,7 @@
 
     recipe.yaml recipe.json      as composed, and typed
     manifest.json                what the run is and how far it came
-    metrics.jsonl tensorboard/ samples.jsonl
+    metrics.jsonl metrics.csv samples.jsonl tensorboard/ loggers/
     checkpoints/step-00000100/   committed folders (`cpt.storage`)
     final/                       the model, a Hugging Face folder
     job/                         what the command hands its processes; local only
@@ -25,7 +25,7 @@ from cpt.errors import CheckpointError, Fault, StorageError
 from cpt.metrics import MetricsFile
 
 MANIFEST, CHECKPOINTS, FINAL = "manifest.json", "checkpoints", "final"
-RECORDS = ("recipe.yaml", "recipe.json", "metrics.jsonl", "samples.jsonl", "tensorboard")
+RECORDS = ("recipe.yaml", "recipe.json", "metrics.jsonl", "metrics.csv", "samples.jsonl", "tensorboard", "loggers")
 """What is published beside checkpoints and the manifest."""
 
 

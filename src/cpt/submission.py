@@ -17,7 +17,7 @@ from cpt.launch.machine import cores
 from cpt.planning.plan import Plan, Size, make_plan
 from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe
-from cpt.resources import Chosen, choose_launcher, refuse_too_large, world_size
+from cpt.resources import Chosen, choose_launcher, refuse_remote_nodes, refuse_too_large, world_size
 
 NOT_IN_IDENTITY = {"train": {"max_steps", "max_epochs", "log_every", "validate_every"}, "model": {"note", "init"}}
 """Keys that do not decide the numbers, of the groups that do; `model.init` goes in as the base's origin."""
@@ -62,16 +62,18 @@ def find_launcher(recipe: Recipe) -> Chosen:
         raise
 
 
-def make_submission(recipe: Recipe, fingerprints: Mapping[str, str] | None = None) -> Submission:
+def make_submission(recipe: Recipe, fingerprints: Mapping[str, str] | None = None, processes: int | None = None) -> Submission:
     """Finds what `recipe` needs: its base, its data (validated, tokenised, packed) and its plan.
 
     Args:
         recipe: The recipe.
         fingerprints: Of its data sets by name, where another process has validated them.
+        processes: Ranks on each node, where that was planned elsewhere; None: what the recipe and this machine say.
 
     Raises:
         UserError: Something is missing, invalid or too large.
     """
+    refuse_remote_nodes(recipe)
     for name, options in recipe.logger.items():
         plugins.load("loggers", name, options, "logger")
     if recipe.eval.prompt == "":
@@ -79,7 +81,8 @@ def make_submission(recipe: Recipe, fingerprints: Mapping[str, str] | None = Non
     base = resolve_base(recipe)
     prepared = prepare_data(recipe, base, fingerprints)
     size = Size(prepared.sequences, prepared.tokens, exact=True)
-    plan = make_plan(recipe, base.architecture, size, world_size(recipe))
+    ranks = recipe.cluster.nodes * processes if processes else world_size(recipe)
+    plan = make_plan(recipe, base.architecture, size, ranks)
     refuse_too_large(recipe, plan)
     for warning in _warnings(recipe, prepared, plan):
         say(f"warning: {warning}")

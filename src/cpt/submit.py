@@ -32,13 +32,11 @@ from cpt.submission import Submission
 VERSIONS = ("cpt-train", "torch", "lightning", "numpy", "tokenizers", "safetensors")
 
 
-HANDOVER_S = 60.0
-"""Seconds that a job waits for the process that submitted it to let go of the run."""
 Start = Callable[[Sequence[str], int | None], int]
 """Starts the processes of an argv for a run that goes on from a step (None: from its beginning), waits, returns their exit code."""
 
 
-def submit(submission: Submission, run: RunDirectory, recipe_yaml: str, start: Start, job: Submitted | None = None) -> None:
+def submit(submission: Submission, run: RunDirectory, recipe_yaml: str, start: Start, job: Submitted | None, wait_s: float = 0.0) -> None:
     """Runs it to its end, or goes on with the run that is already there.
 
     Args:
@@ -46,22 +44,24 @@ def submit(submission: Submission, run: RunDirectory, recipe_yaml: str, start: S
         run: Where.
         recipe_yaml: The recipe as composed, for the run directory.
         start: Starts its processes.
-        job: The job that this process belongs to; None: it is one by itself.
+        job: What this process is part of; None where nobody has noted it.
+        wait_s: Seconds to wait for an earlier writer of the run to end.
 
     Raises:
         RecipeError: The run's name belongs to a run with another identity, or an unfinished run has more steps than the plan.
         Interrupted, Preempted: Stopped by a signal; committed.
         CptError: A worker failed.
     """
-    with run.lease(HANDOVER_S if job else 0.0) as lease, _stopped_when_lost(lease, run.location):
+    with run.lease(wait_s) as lease, _stopped_when_lost(lease, run.location):
         manifest = manifest_to_go_on_with(run, submission)
         if manifest is None or not finished(manifest, submission.plan):
-            _start(run, submission, recipe_yaml, manifest, start, job or _this_process(run))
+            _start(run, submission, recipe_yaml, manifest, start, job)
         else:
             say(f"finished already: {manifest['steps']} steps; a larger train.max_steps or train.max_epochs goes on")
 
 
-def _this_process(run: RunDirectory) -> Submitted:
+def this_process(run: RunDirectory) -> Submitted:
+    """The job of a run that trains in the foreground: this process."""
     pid = os.getpid()
     return Submitted.now("local", {}, JobRef(f"{pid}@{start_time(pid)}", queue_name(run.name), str(run.job_folder)))
 
@@ -153,14 +153,16 @@ def finished(manifest: dict[str, Any], plan: Plan) -> bool:
 
 
 def _start(
-    run: RunDirectory, submission: Submission, recipe_yaml: str, manifest: dict[str, Any] | None, start: Start, job: Submitted
+    run: RunDirectory, submission: Submission, recipe_yaml: str, manifest: dict[str, Any] | None, start: Start, job: Submitted | None
 ) -> None:
     resume = run.latest_checkpoint(before=submission.plan.steps, warn=say)
     if resume is not None:
         say(f"going on from {resume.name}")
         _say_if_replanned(submission.plan, manifest or {})
     step = int(resume.name.removeprefix("step-")) if resume else None
-    write_records(run, submission, recipe_yaml, manifest, job=job.to_json())
+    write_records(run, submission, recipe_yaml, manifest, job=job and job.to_json())
+    if job is not None:
+        job.write(run)
     try:
         launch(make_job(run, submission, resume), lambda argv: start(argv, step), run.job_folder)
     except (Interrupted, Preempted):

@@ -60,7 +60,7 @@ def test_members_run_side_by_side_as_far_as_they_may(tmp_path: Path) -> None:
     launcher().cancel(jobs[2])
     until(lambda: list(launcher().logs(jobs[1])) == [("output", "member 1")])
     launcher().cancel(jobs[1])
-    until(lambda: state(jobs[1]) is JobState.PREEMPTED)
+    until(lambda: state(jobs[1]) is JobState.CANCELLED)
     until(lambda: state(jobs[2]).ended)
     assert state(jobs[0]) is JobState.RUNNING
     assert not list(launcher().logs(jobs[2]))
@@ -79,7 +79,7 @@ print(launcher.status(job).state)
 launcher.cancel(job)
 """
     assert subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout == "running\n"
-    until(lambda: state(job) is JobState.PREEMPTED)
+    until(lambda: state(job) is JobState.CANCELLED)
 
 
 def test_no_job_outlives_the_command_that_started_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cpt.commands.output import show
 from cpt.console import StatusLine
-from cpt.errors import EXIT_DONE, EXIT_OURS
+from cpt.errors import EXIT_DONE, EXIT_OURS, EXIT_PREEMPTED
 
 if TYPE_CHECKING:
     from cpt.jobs import JobView
@@ -70,7 +70,7 @@ def wait(arguments: argparse.Namespace) -> int:
         for text in api.Run.at(view.run).lines():
             print(text)
         return EXIT_DONE
-    return view.exit_code or EXIT_OURS
+    return view.exit_code or (EXIT_PREEMPTED if view.state in (JobState.PREEMPTED, JobState.CANCELLED) else EXIT_OURS)
 
 
 def _row(view: JobView) -> tuple[str, ...]:

@@ -115,6 +115,8 @@ class _Supervisor:
             process = subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
         files.begin(process.pid)
         self.running[slot] = (files, process)
+        if files.is_cancelled():  # between the look above and the note: nobody could know whom to tell
+            process.send_signal(signal.SIGTERM)
 
     def stop(self, number: int, *_: object) -> None:
         """Passes a signal on."""

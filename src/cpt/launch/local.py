@@ -20,7 +20,8 @@ from cpt.launch.machine import gpus, start_time
 class LocalLauncher(Launcher):
     """Runs tasks on this machine, several members at once where asked: `cpt train` itself needs none of this, it trains in the foreground.
 
-    A job's id is `<pid>@<start>/<member>`: its supervisor (`cpt.launch.background`) and when that started, in the system's ticks.
+    A job's id is `<pid>@<start>/<member>`: its supervisor (`cpt.launch.background`) and when that started, in the system's ticks. Without
+    a member it is that of a run in the foreground: `cpt train` itself.
     """
 
     Options = LauncherOptions
@@ -67,6 +68,9 @@ class LocalLauncher(Launcher):
     def status(self, job: JobRef) -> JobStatus:
         """What the job's files say, and whether its supervisor lives."""
         pid, started, member = _parse(job.id)
+        is_there = started is not None and start_time(pid) == started
+        if member is None:
+            return JobStatus(JobState.RUNNING, f"process {pid}") if is_there else JobStatus(JobState.UNKNOWN, "its process is no more")
         files = MemberFiles(Path(job.folder), member)
         if (code := files.exit_code()) is not None:
             state = _ENDED.get(code, JobState.FAILED)
@@ -74,7 +78,7 @@ class LocalLauncher(Launcher):
             return JobStatus(JobState.CANCELLED if is_cancelled else state, f"exit code {code}", code)
         if files.is_cancelled() and files.pid() is None:
             return JobStatus(JobState.CANCELLED, "before it began")
-        if started is None or start_time(pid) != started:
+        if not is_there:
             return JobStatus(JobState.UNKNOWN if files.pid() is None else JobState.FAILED, "its processes are no more")
         return JobStatus(JobState.RUNNING, f"process {pid}") if files.pid() else JobStatus(JobState.QUEUED, "others run first")
 
@@ -82,15 +86,20 @@ class LocalLauncher(Launcher):
         """Sends SIGTERM to the member, or keeps it from beginning."""
         if self.status(job).state.ended:
             return
-        files = MemberFiles(Path(job.folder), _parse(job.id)[2])
+        pid, _, member = _parse(job.id)
+        if member is None:
+            os.kill(pid, signal.SIGTERM)
+            return
+        files = MemberFiles(Path(job.folder), member)
         files.cancel()
         if (process := files.pid()) is not None and start_time(process[0]) == process[1]:
             os.kill(process[0], signal.SIGTERM)
 
     def logs(self, job: JobRef) -> Iterator[tuple[str, str]]:
         """The member's output."""
-        file = MemberFiles(Path(job.folder), _parse(job.id)[2]).log
-        if file.exists():
+        member = _parse(job.id)[2]
+        file = MemberFiles(Path(job.folder), member).log if member is not None else None
+        if file is not None and file.exists():
             yield from (("output", line) for line in file.read_text(errors="replace").splitlines())
 
 
@@ -99,8 +108,10 @@ _SUPERVISORS: list[subprocess.Popen[bytes]] = []
 _ENDED = {EXIT_DONE: JobState.COMPLETED, EXIT_PREEMPTED: JobState.PREEMPTED, EXIT_INTERRUPTED: JobState.PREEMPTED}
 
 
-def _parse(job: str) -> tuple[int, str | None, int]:
-    """Supervisor, its start and the member of a job's id; no process for an id that is none of ours."""
-    process, _, member = job.partition("/")
+def _parse(job: str) -> tuple[int, str | None, int | None]:
+    """Process, its start and the member of a job's id; no start for an id that is none of ours, no member for a run in the foreground."""
+    process, slash, member = job.partition("/")
     pid, _, started = process.partition("@")
-    return (int(pid), started, int(member)) if pid.isdecimal() and member.isdecimal() else (0, None, 0)
+    if not pid.isdecimal() or not started or (slash and not member.isdecimal()):
+        return 0, None, 0
+    return int(pid), started, int(member) if slash else None

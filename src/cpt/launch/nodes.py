@@ -22,6 +22,8 @@ from cpt.launch.processes import Place, Processes
 
 GATHER_S = 900.0
 """Seconds that node 0 waits for the others, and they for it: containers start at different speeds."""
+TOGETHER_S = 120.0
+"""Seconds within which nodes that end well all end: a stop is agreed on in a step, and committed by all."""
 FAREWELL_S = 30.0
 """Seconds that node 0 waits for the exit codes of the others once its own processes have ended."""
 
@@ -53,6 +55,7 @@ class Leader:
         self.processes = processes
         self._followers: dict[int, socket.socket] = {}
         self._codes: dict[int, int] = {}
+        self._first_ended: float | None = None
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -87,20 +90,24 @@ class Leader:
                 with contextlib.suppress(TimeoutError):
                     connection, _ = server.accept()
                     connection.settimeout(10.0)
+                    _keep_alive(connection)
                     if (hello := _receive(connection)) is not None:
                         self._followers[int(hello["node"])] = connection
 
     def _has_lost_one(self) -> bool:
-        """Whether a follower has failed; one that has ended well has not."""
+        """Whether a follower has failed, or has ended so long ago that the others will not end by themselves."""
         self._listen(0.0)
-        return any(code not in _ENDED_WELL for code in self._codes.values())
+        is_late = self._first_ended is not None and time.monotonic() - self._first_ended > TOGETHER_S
+        return is_late or any(code not in _ENDED_WELL for code in self._codes.values())
 
     def _overall(self, code: int) -> int:
         deadline = time.monotonic() + FAREWELL_S
         while len(self._codes) < len(self._followers) and time.monotonic() < deadline:
             self._listen(0.2)
         codes = [code, *self._codes.values()]
-        return next((one for one in codes if one not in _ENDED_WELL), max(codes))
+        failed = [one for one in codes if one not in _ENDED_WELL]
+        telling = [one for one in failed if one != EXIT_OURS]  # what ends with the failing one says no more than that
+        return next(iter([*telling, *failed]), max(codes))
 
     def _listen(self, timeout_s: float) -> None:
         """Takes in what followers say; one whose connection broke has failed."""
@@ -109,6 +116,7 @@ class Leader:
         for follower in ready:
             farewell = _receive(follower)
             self._codes[waiting[follower]] = int(farewell["code"]) if farewell else EXIT_OURS
+            self._first_ended = self._first_ended or time.monotonic()
 
 
 class Follower:
@@ -161,7 +169,16 @@ def _connect(place: Place) -> socket.socket:
             time.sleep(0.5)
         else:
             connection.settimeout(None)
+            _keep_alive(connection)
             return connection
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Has the kernel end the connection within two minutes after the other machine has fallen silent (Linux)."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 6)):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from cpt.storage.files import (
 from cpt.storage.leases import Lease, lease
 from cpt.storage.location import absolute, base_name, cache_folder, check_location, is_url, join, local_path
 from cpt.storage.remote import reported
+from cpt.storage.scratch import write_private
 from cpt.storage.version import version
 
 __all__ = [
@@ -55,4 +56,5 @@ __all__ = [
     "verify_folder",
     "version",
     "write_bytes",
+    "write_private",
 ]

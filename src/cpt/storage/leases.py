@@ -28,6 +28,10 @@ REFRESH_S = 30.0
 STALE_S = 180.0
 
 
+class _HeldError(StorageError):
+    """Another writer holds the lease."""
+
+
 class Lease:
     """The right to write to a run, while it is held."""
 
@@ -55,7 +59,7 @@ def _taken(stack: contextlib.ExitStack, location: str, deadline: float) -> Lease
     while True:
         try:
             return stack.enter_context(_remote_lease(location) if is_url(location) else _local_lease(local_path(location)))
-        except StorageError:
+        except _HeldError:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(0.5)
@@ -71,7 +75,7 @@ def _local_lease(folder: Path) -> Iterator[Lease]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StorageError(_refusal(str(folder), _holder_in(file))) from None
+            raise _HeldError(_refusal(str(folder), _holder_in(file))) from None
         except OSError as error:
             cure = "name a folder on a file system with locks"
             raise StorageError(Fault(str(folder), "", f"cannot be locked ({error.strerror})", cure)) from error
@@ -138,7 +142,7 @@ class _LeaseObject:
             if self._put(IfMatch=info.get("ETag")):
                 return
             holder = _parse(self.filesystem.cat_file(self.path).decode())
-        raise StorageError(_refusal(location, holder))
+        raise _HeldError(_refusal(location, holder))
 
     def rewrite(self) -> bool:
         """Keeps the object fresh; false when it is no longer ours."""

@@ -15,6 +15,14 @@ SCRATCH_SUFFIX = ".partial"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
+def write_private(path: Path, text: str) -> None:
+    """Writes a local file for its owner's eyes only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def scratch_beside(target: Path) -> Iterator[Path]:
     """A new hidden folder on the same file system as `target`; it goes when the block ends, and those of dead writers go now."""

@@ -19,7 +19,7 @@ from cpt.handover import (
     hand_over_recipe,
     members_task,
     recipe_task,
-    rehearse_order,
+    check_order,
     render,
     write_order,
 )
@@ -67,7 +67,7 @@ class LauncherRunner(Runner):
         """
         deliveries = [self._preparer.delivery(member) for member in members]
         for delivery in deliveries:
-            rehearse_order(delivery)
+            check_order(delivery)
         groups, written = _by_shape(deliveries), []
         for number, group in enumerate(groups, 1):
             folder = self._new_folder()
