@@ -182,6 +182,16 @@ def test_a_sweep_that_looks_at_results_goes_on_with_what_was_drawn(opened, runne
     assert len(again.members) == 3
 
 
+def test_a_drawn_member_that_cannot_be_composed_has_failed_in_every_later_command_too(opened, runner, seen, halving, monkeypatch) -> None:
+    monkeypatch.setattr(Halving, "propose", lambda _, trials: {"optim.lr": ("1e-4", "7", "1e-3")[len(trials)]} if len(trials) < 3 else None)
+    drive(opened(*halving), runner, seen, parallel=1)
+    again = opened(*halving)
+    assert [member.state.value for member in again.members] == ["completed", "failed", "completed"]
+    drive(again, runner, seen, parallel=1)
+    assert states(again) == ["completed", "failed", "completed"]
+    assert "optim.lr" in again.members[1].error[0]
+
+
 def test_it_leaves_the_signals_as_they_were(opened, runner, seen) -> None:
     before = signal.getsignal(signal.SIGINT)
     drive(opened("optim.lr=1e-4,1e-3"), runner, seen)

@@ -58,7 +58,9 @@ class Sweep:
         drawn = sweeper.takes_intervals or sweeper.looks_at_results
         sweep = cls(swept, sweeper, recipe.run.output, name, Journal.open(location, _definition(swept)) if drawn else None)
         for entry in sweep.journal.members if sweep.journal else ():
-            sweep._add(entry.values, entry.label).state = MemberState.PRUNED if entry.pruned else MemberState.WAITING
+            member = sweep._add(entry.values, entry.label)
+            if entry.pruned and member.composed:
+                member.state = MemberState.PRUNED
         if not sweeper.looks_at_results:
             sweep.list_all()
         return sweep
