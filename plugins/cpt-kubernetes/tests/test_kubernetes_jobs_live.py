@@ -15,6 +15,7 @@ from kubernetes_cluster import Cluster
 from cpt.contracts import JobRef, JobState, JobStatus, Task
 from cpt.errors import ResourceError
 from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
+from cpt_kubernetes.kubectl import Kubectl
 from cpt_kubernetes.status import job_status
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -105,9 +106,40 @@ def test_a_cancelled_job_commits_before_it_is_gone(cluster: Cluster, task: Task)
     soon(lambda: ("node 0", "ready") in list(launcher().logs(job)))
     launcher().cancel(job)
     assert launcher().status(job) == JobStatus(JobState.RUNNING, "asked to end: its pods commit")
-    soon(lambda: launcher().status(job).state is JobState.UNKNOWN)
+    soon(lambda: launcher().status(job).state.ended)
+    assert launcher().status(job).state is JobState.CANCELLED
     assert (cluster.folder / f"{job.id}-master-0").read_text() == "ready\ncommitted\n"
     launcher().cancel(job)
+
+
+def test_cancelling_leaves_an_ended_job_and_its_logs(task: Task) -> None:
+    [job] = submitted(replace(task, argv=(sys.executable, "-c", "print('well')")))
+    awaited(job, JobState.COMPLETED)
+    launcher().cancel(job)
+    assert (launcher().status(job).state, list(launcher().logs(job))) == (JobState.COMPLETED, [("node 0", "well")])
+
+
+def test_a_job_that_somebody_deleted_is_unknown(cluster: Cluster, task: Task) -> None:
+    [job] = submitted(task)
+    cluster.jobs[job.id].delete()
+    soon(lambda: launcher().status(job).state is JobState.UNKNOWN)
+
+
+def test_all_jobs_are_asked_for_at_once(cluster: Cluster, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster.objects.add("localqueues/team-a")
+    [done], [waits] = submitted(task), submitted(task, queue="team-a")
+    awaited(done, JobState.COMPLETED)
+    fails = submitted(replace(task, argv=(sys.executable, "-c", "raise SystemExit(3)"), members=2), restart="Never")
+    soon(lambda: all(launcher().status(job).state.ended for job in fails))
+    jobs = [waits, JobRef("gone", task.name, str(task.folder)), *fails, done]
+    one_by_one, called = [launcher().status(job) for job in jobs], list[tuple[str, ...]]()
+    run = Kubectl.run
+    monkeypatch.setattr(Kubectl, "run", lambda self, *argv, **given: called.append(argv) or run(self, *argv, **given))
+    assert launcher(labels={"app.kubernetes.io/managed-by": "me"}).statuses(jobs) == one_by_one
+    assert [status.state for status in one_by_one] == [JobState.QUEUED, JobState.UNKNOWN, *[JobState.FAILED] * 2, JobState.COMPLETED]
+    assert [status.exit_code for status in one_by_one] == [None, None, 3, 3, 0]
+    assert len(called) == 1
+    assert launcher().statuses([]) == []
 
 
 def test_a_pod_that_fails_starts_again_and_goes_on(task: Task, tmp_path: Path) -> None:
@@ -116,6 +148,22 @@ def test_a_pod_that_fails_starts_again_and_goes_on(task: Task, tmp_path: Path) -
     [job] = submitted(replace(task, argv=(sys.executable, "-c", preempted_once)))
     assert awaited(job, JobState.COMPLETED).exit_code == 0
     assert list(launcher().logs(job)) == [("node 0", "went on")]
+
+
+def test_a_stop_of_all_nodes_together_is_one_restart_of_the_job(task: Task, tmp_path: Path) -> None:
+    """The operator counts each pod's."""
+    stops_twice = f"""
+import os, pathlib
+seen = pathlib.Path({str(tmp_path)!r}, os.environ["NODE_RANK"])
+stops = int(seen.read_text()) if seen.exists() else 0
+seen.write_text(str(stops + 1))
+raise SystemExit(75 if stops < 2 else 0)
+"""
+    [job] = submitted(replace(task, argv=(sys.executable, "-c", stops_twice), nodes=3), backoff_limit=2)
+    soon(lambda: launcher().status(job).state.ended)
+    assert launcher().status(job).state is JobState.COMPLETED
+    [job] = submitted(replace(task, argv=(sys.executable, "-c", "raise SystemExit(75)"), nodes=3), backoff_limit=1)
+    soon(lambda: launcher().status(job).state is JobState.FAILED)
 
 
 @pytest.mark.parametrize(("code", "state"), [(75, JobState.PREEMPTED), (93, JobState.FAILED), (2, JobState.FAILED)])
@@ -166,6 +214,16 @@ def test_every_fault_is_named_at_once_in_the_clusters_words(task: Task) -> None:
         "launcher.options.env_from_secrets: hub-token:",
     ):
         assert any(part in fault for fault in found), part
+
+
+def test_members_that_the_pods_could_not_look_up_are_a_fault_with_its_cause(task: Task) -> None:
+    argv = (sys.executable, "-m", "cpt.node", "--members", "/home/me/.cache/cpt/members.json")
+    [fault] = faults(replace(task, argv=argv, members=2))
+    assert "/home/me/.cache/cpt/members.json: " in fault
+    assert "run.output" in fault
+    assert faults(replace(task, argv=argv, members=2, nodes=1), volumes={"fsx": "/home/me"}) == [
+        'launcher.options.volumes: fsx: Error from server (NotFound): persistentvolumeclaims "fsx" not found.'
+    ]
 
 
 def test_missing_names_are_named(task: Task) -> None:

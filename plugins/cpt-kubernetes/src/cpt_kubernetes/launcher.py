@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from cpt.errors import Fault, ResourceError
 from cpt_kubernetes.kubectl import Kubectl, KubectlError, has_current_context
 from cpt_kubernetes.manifest import write_manifest
 from cpt_kubernetes.options import KubernetesOptions
-from cpt_kubernetes.pytorch_job import CONTAINER, pytorch_job
+from cpt_kubernetes.pytorch_job import CONTAINER, OURS, pytorch_job
 from cpt_kubernetes.status import JOB_LABEL, by_node, has_started, job_status
 
 FILE = "pytorchjob.yaml"
@@ -68,14 +68,28 @@ class KubernetesLauncher(Launcher):
             raise
 
     def status(self, job: JobRef) -> JobStatus:
-        """Where the PyTorchJob stands; unknown once it is deleted."""
+        """Where the PyTorchJob stands; cancelled, or unknown, once it is deleted."""
         found = self._kubectl.get(f"{RESOURCE}/{job.id}")
-        if not found:
-            return JobStatus(JobState.UNKNOWN, f"the cluster has no PyTorchJob {job.id}")
-        return job_status(found, [pod for _, pod in self._pods(job)])
+        return _status(job, found, [pod for _, pod in self._pods(job)] if found else [])
+
+    def statuses(self, jobs: Sequence[JobRef]) -> list[JobStatus]:
+        """As `status`, for all with one request of kubectl."""
+        if not jobs:
+            return []
+        [(label, value)] = OURS.items()
+        found = self._kubectl.get(f"{RESOURCE},pods", f"--selector={label}={value}").get("items", [])
+        by_name = {one["metadata"]["name"]: one for one in found if one["kind"] == "PyTorchJob"}
+        pods: dict[str, list[dict[str, Any]]] = {}
+        for pod in (one for one in found if one["kind"] == "Pod"):
+            pods.setdefault(pod["metadata"]["labels"].get(JOB_LABEL, ""), []).append(pod)
+        return [_status(job, by_name.get(job.id, {}), [pod for _, pod in by_node(pods.get(job.id, []))]) for job in jobs]
 
     def cancel(self, job: JobRef) -> None:
         """Deletes the PyTorchJob: its pods get SIGTERM and `grace_s` to commit, and it stays until they have ended."""
+        if self.status(job).state.ended:
+            return
+        if Path(job.folder).is_dir():
+            _cancelled(job).touch()
         self._delete(job.id)
 
     def logs(self, job: JobRef) -> Iterator[tuple[str, str]]:
@@ -98,9 +112,14 @@ class KubernetesLauncher(Launcher):
         if task.parallel is not None and task.parallel < task.members and not self._wanted.queue:
             cure = "launcher.options.queue=NAME, whose quota says how many run at once"
             yield Fault("sweeper.parallel", str(task.parallel), "without a Kueue queue all members start at once", cure)
+        rule = "the pods need this path, and no volume holds it"
+        if task.members > 1:
+            rule = (
+                "each member looks up here what it is to do, and no volume holds it: of a sweep in object storage it stays on this machine"
+            )
         for path in _unmounted(task.argv[1:], self._wanted.volumes.values()):
-            cure = "launcher.options.volumes.CLAIM=PATH, with a PersistentVolumeClaim that holds it, mounted where it is here"
-            yield Fault("launcher.options.volumes", path, "the pods need this path, and no volume holds it", cure)
+            cure = "run.output and data.store on a PersistentVolumeClaim that is mounted here and, by launcher.options.volumes.CLAIM=PATH, there"
+            yield Fault("launcher.options.volumes", path, rule, cure)
 
     def _refused(self, task: Task) -> Iterator[Fault]:
         """What the cluster says to a trial of the first member: no access, operator, namespace, permission or quota, a bad field."""
@@ -133,6 +152,20 @@ class KubernetesLauncher(Launcher):
         except KubectlError as error:
             return error.words if "(NotFound)" in error.words or "doesn't have a resource type" in error.words else ""
         return ""
+
+
+def _status(job: JobRef, found: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobStatus:
+    """What a PyTorchJob and its pods say, by node; empty where it is gone, which a cancelled one is in the end."""
+    if found:
+        return job_status(found, pods)
+    if _cancelled(job).exists():
+        return JobStatus(JobState.CANCELLED)
+    return JobStatus(JobState.UNKNOWN, f"the cluster has no PyTorchJob {job.id}")
+
+
+def _cancelled(job: JobRef) -> Path:
+    """Stands in the task's folder for a cancelled job, since the cluster forgets it."""
+    return Path(job.folder) / f"cancel-{job.id}"
 
 
 def _names(printed: str) -> tuple[str, ...]:

@@ -87,7 +87,7 @@ class KubernetesOptions(LauncherOptions):
     restart: Literal["OnFailure", "ExitCode", "Never"] = "OnFailure"
     """`OnFailure`: a pod that fails or is evicted starts again and goes on from the newest checkpoint. `ExitCode`: only after a signal."""
     backoff_limit: Annotated[int, Field(ge=0)] = 5
-    """Restarts of all pods together, after which the job has failed."""
+    """Times that the job may start again, all its pods or some; a pod that is lost with its node and made anew does not count."""
     grace_s: Annotated[int, Field(ge=0)] = 120
     """Seconds between SIGTERM and the kill of a pod: long enough to commit a checkpoint."""
     ttl_s: Annotated[int, Field(ge=0)] | None = None

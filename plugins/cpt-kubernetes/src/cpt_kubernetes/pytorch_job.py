@@ -19,6 +19,8 @@ CONTAINER = "pytorch"
 """The container that the operator looks after."""
 PORT = 23456
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  (the container's)
+OURS = {"app.kubernetes.io/managed-by": "cpt"}
+"""The label of every job and pod of ours."""
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 EFA_RESOURCE = "vpc.amazonaws.com/efa"
 EFA_ENV = {"FI_PROVIDER": "efa", "FI_EFA_USE_HUGE_PAGE": "0"}
@@ -39,13 +41,13 @@ def pytorch_job(task: Task, options: KubernetesOptions, member: int) -> dict[str
     metadata = {
         "generateName": name_prefix(task.name, task.nodes),
         "namespace": options.namespace,
-        "labels": {"app.kubernetes.io/managed-by": "cpt", **options.labels, **queue},
+        "labels": {**options.labels, **queue, **OURS},
         "annotations": options.annotations,
     }
     template = _pod_template(task, options, _variables(task, options, member))
     replicas = {"Master": 1, "Worker": task.nodes - 1}
     specs = {kind: {"replicas": count, "restartPolicy": options.restart, "template": template} for kind, count in replicas.items() if count}
-    spec = {"runPolicy": _run_policy(options), "pytorchReplicaSpecs": specs}
+    spec = {"runPolicy": _run_policy(task, options), "pytorchReplicaSpecs": specs}
     return {"apiVersion": "kubeflow.org/v1", "kind": "PyTorchJob", "metadata": _given(metadata), "spec": spec}
 
 
@@ -62,10 +64,10 @@ def literal(text: str) -> str:
     return _REFERENCE.sub("$$", text)
 
 
-def _run_policy(options: KubernetesOptions) -> dict[str, Any]:
+def _run_policy(task: Task, options: KubernetesOptions) -> dict[str, Any]:
     policy = {
         "cleanPodPolicy": "Running",  # ended pods stay: they hold the logs
-        "backoffLimit": options.backoff_limit,
+        "backoffLimit": options.backoff_limit * task.nodes + 1,  # the operator counts each pod's restarts, and fails at this many
         "ttlSecondsAfterFinished": options.ttl_s,
         "suspend": True if options.queue else None,
     }
@@ -89,7 +91,7 @@ def _pod_template(task: Task, options: KubernetesOptions, variables: Mapping[str
         "containers": [_container(task, options, variables)],
         "volumes": [_shared_memory(options), *_claims(options)],
     }
-    metadata = {"labels": options.labels, "annotations": options.annotations}
+    metadata = {"labels": {**options.labels, **OURS}, "annotations": options.annotations}
     return _given({"metadata": _given(metadata), "spec": _given(spec)})
 
 

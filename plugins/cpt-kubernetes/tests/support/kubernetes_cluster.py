@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -132,7 +132,7 @@ class Cluster:
         if match["ns"] and f"namespaces/{match['ns']}" not in self.objects:
             raise RefusedError(404, "NotFound", f'namespaces "{match["ns"]}" not found')
         if resource == "pytorchjobs":
-            return self._create(json.loads(body), query) if verb == "POST" else self._job(verb, name, body)
+            return self._create(json.loads(body), query) if verb == "POST" else self._job(verb, name, query, body)
         return self._pods(query, name) if resource == "pods" else self._named(resource, name)
 
     def _named(self, resource: str, name: str) -> object:
@@ -157,7 +157,14 @@ class Cluster:
             self.jobs[name] = Job(tree, self.folder)
         return tree
 
-    def _job(self, verb: str, name: str, body: bytes) -> object:
+    def _job(self, verb: str, name: str, query: Mapping[str, str], body: bytes) -> object:
+        if not name:
+            return {
+                "apiVersion": JOBS,
+                "kind": "PyTorchJobList",
+                "metadata": {},
+                "items": _selected([job.tree for job in self.jobs.values()], query),
+            }
         if name not in self.jobs:
             raise RefusedError(404, "NotFound", f'pytorchjobs.kubeflow.org "{name}" not found')
         if verb == "DELETE":
@@ -171,9 +178,13 @@ class Cluster:
             return pods[name.removesuffix("/log")].log.read_text()
         if name:
             return pods[name].as_object()
-        key, _, value = query["labelSelector"].partition("=")
-        items = [pod.as_object() for pod in pods.values() if pod.labels.get(key) == value]
+        items = _selected([pod.as_object() for pod in pods.values()], query)
         return {"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items}
+
+
+def _selected(objects: Sequence[dict[str, Any]], query: Mapping[str, str]) -> list[dict[str, Any]]:
+    key, _, value = query["labelSelector"].partition("=")
+    return [found for found in objects if found["metadata"].get("labels", {}).get(key) == value]
 
 
 def _group(group: str) -> dict[str, Any]:

@@ -140,16 +140,17 @@ class Job:
         specs = self.tree["spec"]["pytorchReplicaSpecs"]
         nodes = sum(spec["replicas"] for spec in specs.values())
         return [
-            self._pod(kind.lower(), index, rank=index + (kind == "Worker"), nodes=nodes, spec=spec["template"]["spec"])
+            self._pod(kind.lower(), index, rank=index + (kind == "Worker"), nodes=nodes, template=spec["template"])
             for kind, spec in specs.items()
             for index in range(spec["replicas"])
         ]
 
-    def _pod(self, kind: str, index: int, rank: int, nodes: int, spec: Mapping[str, Any]) -> Pod:
+    def _pod(self, kind: str, index: int, rank: int, nodes: int, template: Mapping[str, Any]) -> Pod:
+        spec, own = template["spec"], template.get("metadata", {}).get("labels", {})
         name = f"{self.name}-{kind}-{index}"
         parts = {"job-name": self.name, "replica-type": kind, "replica-index": str(index)}
         [port] = [port["containerPort"] for port in spec["containers"][0]["ports"] if port["name"] == "pytorchjob-port"]
-        labels = {f"training.kubeflow.org/{key}": value for key, value in parts.items()}
+        labels = {**own, **{f"training.kubeflow.org/{key}": value for key, value in parts.items()}}
         return Pod(name, labels, spec, operator_env(rank, nodes, port), self.folder / name)
 
     def _look_after(self, backoff_limit: int) -> None:
