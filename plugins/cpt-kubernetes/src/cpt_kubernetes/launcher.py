@@ -114,11 +114,9 @@ class KubernetesLauncher(Launcher):
             yield Fault("sweeper.parallel", str(task.parallel), "without a Kueue queue all members start at once", cure)
         rule = "the pods need this path, and no volume holds it"
         if task.members > 1:
-            rule = (
-                "each member looks up here what it is to do, and no volume holds it: of a sweep in object storage it stays on this machine"
-            )
+            rule = "each member looks up here what to do, and no volume holds it: of a sweep in object storage it stays here"
         for path in _unmounted(task.argv[1:], self._wanted.volumes.values()):
-            cure = "run.output and data.store on a PersistentVolumeClaim that is mounted here and, by launcher.options.volumes.CLAIM=PATH, there"
+            cure = "run.output and data.store on a volume that is mounted here and, by launcher.options.volumes.CLAIM=PATH, there"
             yield Fault("launcher.options.volumes", path, rule, cure)
 
     def _refused(self, task: Task) -> Iterator[Fault]:
