@@ -67,7 +67,7 @@ def hand_over(delivery: Delivery, chosen: Chosen, env: Mapping[str, str] | None 
         if not _write_order(delivery):
             return None
         try:
-            return _submit([run], task, chosen)[0]
+            return submit_noted([run], task, chosen)[0]
         except UserError:
             _restore(run, before)
             raise
@@ -87,7 +87,7 @@ def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Pa
     """
     task = members_task(deliveries, folder, parallel)
     chosen.launcher.check(task)
-    return _submit([delivery.run for delivery in deliveries], task, chosen)
+    return submit_noted([delivery.run for delivery in deliveries], task, chosen)
 
 
 def members_task(deliveries: Sequence[Delivery], folder: Path, parallel: int | None) -> Task:
@@ -207,7 +207,7 @@ def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen, run: RunD
         manifest = new_manifest(identity=identity(parts), identity_parts=parts, data={}, versions={}, parent=recipe.model.init)
         run.write_recipe(recipe_yaml, json.dumps(recipe.kept(), indent=2))
         run.write_manifest(manifest | {"status": "queued"})
-        return run, _submit([run], task, chosen)[0]
+        return run, submit_noted([run], task, chosen)[0]
 
 
 def _standing(run: RunDirectory, parts: dict[str, Any], chosen: Chosen) -> Submitted | None:
@@ -229,7 +229,7 @@ def _recipe_parts(recipe: Recipe) -> dict[str, Any]:
     return {name: tree[name] for name in ("model", "optim", "sched", "train", "data")} | {"seed": recipe.run.seed}
 
 
-def _submit(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> list[Submitted]:
+def submit_noted(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> list[Submitted]:
     """Submits, and notes the jobs. That it is about to is noted first: a kill in between must not lead to a second submission."""
     unnoted = Submitted.now(chosen.name, chosen.kept_options, JobRef("", task.name, str(task.folder)))
     for run in runs:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from cpt import plugins
 from cpt.console import say
 from cpt.contracts import Launcher
+from cpt.cores import cores
 from cpt.errors import Fault, ResourceError
-from cpt.launch.machine import cores, gpus
+from cpt.launch.machine import gpus
 from cpt.planning.layout import USABLE_SHARE, fits
 from cpt.planning.plan import Plan
 from cpt.recipe.schema import Recipe

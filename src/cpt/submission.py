@@ -11,9 +11,9 @@ from typing import Any
 from cpt import plugins
 from cpt.base import Base, resolve_base
 from cpt.console import StatusLine, quantity, say
+from cpt.cores import cores
 from cpt.data.prepare import Prepared, estimated_tokens, prepare
 from cpt.errors import DataError, RecipeError, ResourceError
-from cpt.launch.machine import cores
 from cpt.planning.plan import Plan, Size, make_plan
 from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -19,7 +20,7 @@ import pytest
 from cpt import storage
 from cpt.composition import compose
 from cpt.contracts import NoOptions
-from cpt.data import parts, processes
+from cpt.data import parts, processes, shard
 from cpt.data.prepare import prepare, shard_job
 from cpt.data.shard import ShardJob, argv_of
 from cpt.data.sources import JsonlSource
@@ -153,6 +154,65 @@ def test_an_array_of_tasks_does_all_but_the_join(tmp_path: Path, monkeypatch: py
     assert content(prepared.train.store.folder) == serial(locations, tmp_path / "serial")
     assert content(prepared.validation["general"].store.folder) == serial(validation, tmp_path / "serial")
     assert shard_job(recipe, None) is None
+
+
+def test_a_task_that_is_late_tokenises_nothing_that_is_joined(tmp_path: Path) -> None:
+    recipe, root = recipe_of(write(tmp_path / "data"), f"data.store={tmp_path}/stores"), tmp_path / "stores"
+    job = shard_job(recipe, None)
+    assert job is not None
+    job.save(tmp_path / "job")
+    prepare(recipe, None)
+    done = subprocess.run(argv_of(tmp_path / "job", 1, 1), capture_output=True, text=True, check=True)
+    assert [json.loads(line)["documents"] for line in done.stdout.splitlines()] == [0]
+    assert not list(root.glob("*.parts"))
+
+
+def test_a_task_that_is_overtaken_leaves_nothing(tmp_path: Path) -> None:
+    locations, root = write(tmp_path / "data"), tmp_path / "stores"
+    joined = prepare(recipe_of(locations, f"data.store={tmp_path}/another"), None).train.store.folder
+    job = shard_job(recipe_of(locations, f"data.store={root}"), None)
+    assert job is not None
+
+    def overtake(stage: str, documents: int, size_bytes: int) -> None:
+        shutil.copytree(joined, root / joined.name, dirs_exist_ok=True)
+
+    job.run(0, 1, overtake)
+    assert [folder.name for folder in root.iterdir()] == [joined.name]
+
+
+def test_a_damaged_store_is_tokenised_by_tasks_too(tmp_path: Path) -> None:
+    locations, root = write(tmp_path / "data"), tmp_path / "stores"
+    recipe = recipe_of(locations, f"data.store={root}")
+    victim = prepare(recipe, None).train.store.folder / "tokens.bin"
+    victim.write_bytes(b"\xff" + victim.read_bytes()[1:])
+    job = shard_job(recipe, None)
+    assert job is not None
+    job.run(0, 1, lambda *_: None)
+    assert len(list(root.glob("*.parts/*/files.json"))) == len(job.shards)
+    assert content(prepare(recipe, None).train.store.folder) == serial(locations, tmp_path / "serial")
+
+
+@pytest.mark.parametrize(("cores", "members", "asked", "expected"), [(3, 1, 0, 3), (192, 2, 0, 2), (8, 4, 0, 1), (1, 1, 2, 2)])
+def test_a_task_takes_no_more_processes_than_it_has_cores_and_shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, members: int, asked: int, expected: int
+) -> None:
+    job = shard_job(recipe_of(write(tmp_path / "data"), f"data.store={tmp_path}/stores"), None)
+    assert job is not None
+    ShardJob(job.source, job.options, job.tokenizer, job.root, job.shards[:4]).save(tmp_path / "job")
+    started = [range(1)]
+    monkeypatch.setattr(shard, "cores", lambda: cores)
+    monkeypatch.setattr(shard, "run_members", lambda _argv, numbers, _told: started.append(numbers))
+    shard.run_share(tmp_path / "job", members, asked, shard.Told(io.StringIO()))
+    assert len(started[-1]) == expected
+
+
+def test_finding_what_is_missing_compares_no_shard_with_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = recipe_of(write(tmp_path / "data"), f"data.store={tmp_path}/stores")
+    job = shard_job(recipe, None)
+    assert job is not None
+    job.run(0, 1, lambda *_: None)
+    monkeypatch.setattr(shard.Shard, "__eq__", lambda *_: pytest.fail("4,096 shards are 16 million comparisons"))
+    prepare(recipe, None)
 
 
 def test_an_array_may_meet_at_a_url(tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cpt.launch.machine import cores, gpus
+from cpt.cores import cores
+from cpt.launch.machine import gpus
 
 
 @pytest.fixture

@@ -66,8 +66,9 @@ def build_from_parts(job: ShardJob, processes: int, progress: Progress) -> Token
 
 
 def _tokenise(job: ShardJob, parts: Sequence[Path], processes: int, progress: Progress) -> None:
-    missing = [shard for shard, part in zip(job.shards, parts, strict=True) if not _is_here(job.root, shard, part)]
-    there = [TokenStore(part).header for shard, part in zip(job.shards, parts, strict=True) if shard not in missing]
+    found = [_is_here(job.root, shard, part) for shard, part in zip(job.shards, parts, strict=True)]
+    missing = [shard for shard, is_here in zip(job.shards, found, strict=True) if not is_here]
+    there = [TokenStore(part).header for part, is_here in zip(parts, found, strict=True) if is_here]
     documents, size_bytes = (sum(header[name] for header in there) for name in ("documents", "text_bytes"))
     if not missing:
         return

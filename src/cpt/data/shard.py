@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -24,9 +25,10 @@ from pydantic import JsonValue
 
 from cpt import plugins, storage
 from cpt.contracts import DataSource
+from cpt.cores import cores
 from cpt.data.processes import run_members
 from cpt.data.progress import Progress, onwards
-from cpt.data.store import TokenStore, write_store
+from cpt.data.store import TokenStore, local_root, write_store
 from cpt.data.tokenizer import TextTokenizer
 from cpt.errors import EXIT_DONE, EXIT_PREEMPTED, EXIT_USER, Fault, UserError
 
@@ -48,6 +50,11 @@ class Shard:
     fingerprint: str
     part: JsonValue
 
+    @property
+    def store(self) -> str:
+        """The folder's name of the store that it is a part of."""
+        return self.name.partition(".parts/")[0]
+
 
 @dataclass(frozen=True)
 class ShardJob:
@@ -68,12 +75,12 @@ class ShardJob:
     shards: Sequence[Shard]
 
     def save(self, folder: Path) -> None:
-        """Writes the job for other processes."""
+        """Writes the job for other processes, for its owner's eyes only: the options may hold what the environment gave."""
         self.tokenizer.save(folder / "tokenizer")
         ends = {"eos_id": self.tokenizer.eos_id, "bos_id": self.tokenizer.bos_id}
         source = {"source": self.source, "options": self.options}
         job = {**source, "tokenizer": ends, "root": self.root, "shards": [asdict(shard) for shard in self.shards]}
-        storage.write_bytes(str(folder / JOB_FILE), json.dumps(job).encode())
+        storage.write_private(folder / JOB_FILE, json.dumps(job))
 
     @classmethod
     def open(cls, folder: Path) -> ShardJob:
@@ -83,7 +90,7 @@ class ShardJob:
         return cls(job["source"], job["options"], tokenizer, job["root"], [Shard(**shard) for shard in job["shards"]])
 
     def run(self, member: int, members: int, progress: Progress) -> None:
-        """Tokenises every `members`-th shard from `member` on, unless it is there.
+        """Tokenises every `members`-th shard from `member` on, unless it is there, or its store is: another may have joined it.
 
         Raises:
             UserError: The data cannot be read or has changed, or a shard not be written.
@@ -93,9 +100,10 @@ class ShardJob:
         documents = size_bytes = 0
         for shard in self.shards[member::members]:
             location = storage.join(self.root, shard.name)
-            if not _is_there(location):
+            if not self._is_done(shard):
                 header = self._write(source, shard, location, onwards(progress, documents, size_bytes))
                 documents, size_bytes = documents + header["documents"], size_bytes + header["text_bytes"]
+                self._give_way(shard)
 
     def _write(self, source: DataSource, shard: Shard, location: str, progress: Progress) -> dict[str, Any]:
         """Tokenises a shard and returns its header."""
@@ -106,6 +114,16 @@ class ShardJob:
             if storage.is_url(location):
                 storage.publish_folder(target, location)
             return TokenStore(target).header
+
+    def _is_done(self, shard: Shard) -> bool:
+        return any(_is_there(storage.join(self.root, name)) for name in (shard.name, shard.store))
+
+    def _give_way(self, shard: Shard) -> None:
+        """Removes a shard whose store was joined meanwhile: nobody else would."""
+        if _is_there(storage.join(self.root, shard.store)):
+            storage.remove(storage.join(self.root, shard.name))
+            with suppress(OSError):  # others are there
+                (local_root(self.root) / shard.name).parent.rmdir()
 
 
 def _is_there(location: str) -> bool:
@@ -162,7 +180,7 @@ def main(argv: Sequence[str]) -> int:
     told = Told(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)  # what a data source prints is none of the lines that are read
     try:
-        _run(asked, told)
+        run_share(asked.job, asked.members, asked.processes, told)
     except UserError as error:
         for fault in error.faults:
             told.fault(fault)
@@ -173,14 +191,25 @@ def main(argv: Sequence[str]) -> int:
     return EXIT_DONE
 
 
-def _run(asked: argparse.Namespace, told: Told) -> None:
-    member = int(os.environ.get("CPT_MEMBER", "0"))
-    processes = asked.processes or len(os.sched_getaffinity(0))
-    if processes == 1:
-        ShardJob.open(asked.job).run(member, asked.members, told)
+def run_share(folder: Path, members: int, processes: int, told: Told) -> None:
+    """Runs the member that `CPT_MEMBER` names, by several processes where there is work for them.
+
+    Args:
+        folder: The job's.
+        members: How many share the job.
+        processes: How many may work for this one; 0: one a core that it may use.
+        told: Told of what is done.
+
+    Raises:
+        UserError: See `ShardJob.run`.
+    """
+    member, job = int(os.environ.get("CPT_MEMBER", "0")), ShardJob.open(folder)
+    processes = min(processes or cores(), len(job.shards[member::members]))
+    if processes <= 1:
+        job.run(member, members, told)
         return
-    members = range(member, asked.members * processes, asked.members)  # those that share this member's shards among them
-    run_members(argv_of(asked.job, asked.members * processes, 1), members, told)
+    sharing = range(member, members * processes, members)  # those that share this member's shards among them
+    run_members(argv_of(folder, members * processes, 1), sharing, told)
 
 
 if __name__ == "__main__":

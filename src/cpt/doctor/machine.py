@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cpt.cores import cores
 from cpt.doctor.finding import Finding, Level
 from cpt.errors import one_line
-from cpt.launch.machine import cores, gpus
+from cpt.launch.machine import gpus
 from cpt.recipe.schema import Recipe
 
 GB = 1e9

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from cpt.cores import cores
 from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OURS, EXIT_PREEMPTED, CptError
 from cpt.launch.child import STOP_CODES
-from cpt.launch.machine import cores
 
 RANK_LOGS = "CPT_RANK_LOGS"
 """Names a folder where each rank's output goes, appended to `rank-<RANK>.log`; unset: to this process's own."""

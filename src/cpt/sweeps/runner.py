@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cpt import jobs
 from cpt.contracts import JobRef, JobStatus
+from cpt.cores import cores
 from cpt.errors import CptError
 from cpt.handover import (
     Delivery,
@@ -23,7 +24,7 @@ from cpt.handover import (
     render,
     write_order,
 )
-from cpt.launch.machine import cores, gpus
+from cpt.launch.machine import gpus
 from cpt.order import Submitted
 from cpt.recipe.schema import Recipe
 from cpt.resources import Chosen, gpus_per_node, processes_per_node
