@@ -98,11 +98,11 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
 
 
 def test_a_package_adds_options_without_being_imported(install) -> None:  # type: ignore[no-untyped-def]
-    install("cpt-slurm", launcher__slurm="name: slurm\noptions: {partition: null}\n")
-    install("cpt-aim", logger__aim="# @package logger.aim\nrepo: .aim\n")
-    recipe = compose(["launcher=slurm", "launcher.options.partition=gpu", "logger=[tensorboard,aim]", "logger.aim.repo=there"]).recipe
-    assert (recipe.launcher.name, recipe.launcher.options) == ("slurm", {"partition": "gpu"})
-    assert recipe.logger == {"tensorboard": {}, "aim": {"repo": "there"}}
+    install("cpt-acme", launcher__acme="name: acme\noptions: {partition: null}\n")
+    install("cpt-board", logger__board="# @package logger.board\nrepo: .board\n")
+    recipe = compose(["launcher=acme", "launcher.options.partition=gpu", "logger=[tensorboard,board]", "logger.board.repo=there"]).recipe
+    assert (recipe.launcher.name, recipe.launcher.options) == ("acme", {"partition": "gpu"})
+    assert recipe.logger == {"tensorboard": {}, "board": {"repo": "there"}}
 
 
 def test_two_packages_with_one_option_are_an_error_that_names_both(install) -> None:  # type: ignore[no-untyped-def]

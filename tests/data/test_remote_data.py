@@ -29,10 +29,12 @@ def bucket() -> Iterator[str]:
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import fsspec  # noqa: PLC0415
+        from s3fs import S3FileSystem  # noqa: PLC0415
 
-        fsspec.filesystem("s3").mkdir("data")
-        yield "s3://data"
+        S3FileSystem.clear_instance_cache()  # another test's server is another endpoint
+        S3FileSystem().mkdir("remote-data")
+        yield "s3://remote-data"
+        S3FileSystem.clear_instance_cache()
     server.stop()
 
 

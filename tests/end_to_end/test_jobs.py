@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -88,12 +90,14 @@ def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(cpt: Callab
     out = cpt("train", *ELSEWHERE, "run.name=dry", "launcher.options.render_to=there", "--dry-run").stdout
     assert "there; nothing was started" in out
     assert "cpt.node" in (tmp_path / "there" / "command.sh").read_text()
-    assert not (tmp_path / "o" / "dry" / "manifest.json").exists()
+    assert json.loads((tmp_path / "there" / "order.json").read_text())["run_name"] == "dry"
+    assert not (tmp_path / "o" / "dry").exists()
     assert "neither a run's folder nor the id" in cpt("jobs", "status", "nothing", code=2).stderr
     assert cpt("jobs", "list").stdout == "no jobs\n"
 
 
-def test_auto_takes_what_the_machine_offers(cpt: Callable) -> None:
+def test_auto_takes_what_the_machine_offers(cpt: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))  # a machine with Slurm would offer that
     overrides = tuple(word for word in ELSEWHERE if word != "launcher.name=pretend")
     assert cpt("train", *overrides, "run.name=auto").stdout.startswith("submitted  pretend ")
     cpt("jobs", "cancel", "o/auto")
@@ -111,3 +115,63 @@ def test_prepare_shares_the_work_out(cpt: Callable, tmp_path: Path) -> None:
     there = json.loads(result.stdout)
     assert Path(there["store"], "tokens.bin").read_bytes() == Path(here["store"], "tokens.bin").read_bytes()
     assert not list((tmp_path / "there").glob("*.parts"))
+
+
+def test_a_dry_run_leaves_a_queued_job_alone(cpt: Callable, tmp_path: Path) -> None:
+    cpt("train", *LONG)
+    order = (tmp_path / "o" / "long" / "job" / "order.json").read_bytes()
+    cpt("train", *LONG, "train.max_steps=5", "--dry-run")
+    assert (tmp_path / "o" / "long" / "job" / "order.json").read_bytes() == order
+    cpt("jobs", "cancel", "o/long")
+
+
+def test_a_submission_that_was_cut_off_is_not_made_twice(cpt: Callable, tmp_path: Path) -> None:
+    cpt("train", *ELSEWHERE, "run.name=cut")
+    cpt("jobs", "wait", "o/cut")
+    note = tmp_path / "o" / "cut" / "job" / "submitted.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"id": ""}))
+    refused = cpt("train", *ELSEWHERE, "run.name=cut", "train.max_steps=9", code=2).stderr
+    assert "was cut off at" in refused
+    assert "delete this file" in refused
+    note.unlink()
+    assert cpt("train", *ELSEWHERE, "run.name=cut", "train.max_steps=9").stdout.startswith("submitted")
+    cpt("jobs", "cancel", "o/cut")
+
+
+def test_a_refused_submission_leaves_the_run_as_it_was(cpt: Callable, tmp_path: Path) -> None:
+    cpt("train", *QUICK, "run.output=o", "run.name=r")
+    before = (tmp_path / "o" / "r" / "manifest.json").read_bytes()
+    slurm = ("launcher.name=pretend", "launcher.options.fails=true", "cluster.nodes=2", "cluster.processes=1", "train.max_steps=9")
+    assert "the queue is closed" in cpt("train", *QUICK, "run.output=o", "run.name=r", *slurm, code=2).stderr
+    assert (tmp_path / "o" / "r" / "manifest.json").read_bytes() == before
+
+
+def test_a_run_in_the_foreground_is_a_job_too(cpt: Callable, tmp_path: Path) -> None:
+    words = (*QUICK, "run.output=o", "run.name=here", "train.max_steps=2000")
+    process = subprocess.Popen([sys.executable, "-m", "cpt", "train", *words], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    until(lambda: (tmp_path / "o" / "here" / "metrics.jsonl").exists() and status(cpt, "o/here")["state"] == "running")
+    cpt("jobs", "cancel", "o/here")
+    assert process.wait(60) == 75
+    assert "preempted" in cpt("jobs", "wait", "o/here", code=75).stdout
+
+
+def test_what_the_environment_gave_is_kept_nowhere(cpt: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CPT_WORD", "canary-4711")
+    cpt("train", *ELSEWHERE, "run.name=secret", "launcher.options.word=${oc.env:CPT_WORD}")
+    assert "completed" in cpt("jobs", "wait", "o/secret").stdout
+    holders = [file for file in (tmp_path / "o").rglob("*") if file.is_file() and b"canary-4711" in file.read_bytes()]
+    assert [(file.name, oct(file.stat().st_mode)[-3:]) for file in holders] == [("order.json", "600")]
+
+
+def test_one_launcher_that_does_not_answer_hides_no_other_job(cpt: Callable, tmp_path: Path) -> None:
+    cpt("train", *ELSEWHERE, "run.name=one")
+    cpt("train", *QUICK, "run.output=o", "run.name=two")
+    (tmp_path / "site" / "pretend_cluster-1.0.dist-info" / "entry_points.txt").unlink()
+    listed = {row["run"].rpartition("/")[2]: row for row in json.loads(cpt("jobs", "list", "--json").stdout)}
+    assert listed["two"]["state"] == "completed"
+    assert "no installed package" in listed["one"]["reason"]
+
+
+def test_several_nodes_need_a_file_system_that_they_share(cpt: Callable) -> None:
+    refused = cpt("train", *ELSEWHERE, "run.output=s3://nowhere/runs", code=2).stderr
+    assert "a run of 2 nodes needs a file system that they share" in refused

@@ -87,9 +87,10 @@ def test_bf16_trains_and_saves_what_it_computed_with(cpt: Callable, tmp_path: Pa
 def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(cpt: Callable, tmp_path: Path) -> None:
     done = cpt("train", *QUICK, "run.output=o", "run.name=r", "--dry-run")
     assert "o/r" in done.stdout
-    assert {path.name for path in (tmp_path / "o" / "r").iterdir()} == {"job", "lease.json", "recipe.json", "recipe.yaml"}
-    job = json.loads((tmp_path / "o/r/job/job.json").read_text())
-    assert (job["verb"], job["options"]["total_steps"]) == ("train", 6)
+    assert [path.name for path in (tmp_path / "o" / "r").iterdir()] == ["job"]
+    written = tmp_path / "o/r/job/dry-run"
+    assert {path.name for path in written.iterdir()} == {"command.sh", "order.json", "recipe.yaml"}
+    assert json.loads((written / "order.json").read_text())["recipe"]["train"]["max_steps"] == 6
     assert "finished" not in cpt("train", *QUICK, "run.output=o", "run.name=r").stderr
 
 

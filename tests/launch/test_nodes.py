@@ -18,8 +18,10 @@ from cpt.launch.processes import Place, Processes
 
 NODE = """
 import json, sys
+from cpt.launch import processes as ranks
 from cpt.launch.nodes import Follower, Leader
 from cpt.launch.processes import Place, Processes
+ranks.GRACE_S = 1.0
 node, nodes, port, code, *argv = sys.argv[1:]
 processes = Processes(1, Place(int(node), int(nodes), "127.0.0.1", int(port)))
 if int(node):

@@ -13,13 +13,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from cpt.contracts import Task
+from cpt.contracts import LauncherOptions, Task
+from cpt.errors import ResourceError
 from cpt.launch.local import LocalLauncher
+
+
+class PretendOptions(LauncherOptions):
+    fails: bool = False
+    word: str = ""
 
 
 class PretendCluster(LocalLauncher):
     """Starts a task's nodes side by side on this machine, as jobs in the background that outlive the command."""
 
+    Options = PretendOptions
+    options: PretendOptions
     outlives_command = True
 
     @classmethod
@@ -29,6 +37,8 @@ class PretendCluster(LocalLauncher):
     def check(self, task: Task) -> None: ...
 
     def submit(self, task: Task) -> tuple[str, ...]:
+        if self.options.fails:
+            raise ResourceError("pretend", task.name, "the queue is closed", "Come back")
         argv = (sys.executable, "-m", "pretend_cluster", str(task.nodes), *task.argv)
         return super().submit(replace(task, argv=argv, nodes=1, gpus_per_node=0))
 

@@ -8,18 +8,22 @@ import threading
 import time
 
 import pytest
+from fake_runner import FakeRunner, Seen
 
-from cpt.contracts import NoOptions, Sweeper, Trial
+from cpt.contracts import JobRef, JobState, JobStatus, NoOptions, Sweeper, Trial
 from cpt.errors import EXIT_OURS, EXIT_USER, Interrupted, Preempted
+from cpt.sweeps import table
 from cpt.sweeps.driver import Driver
-from cpt.sweeps.members import MemberState
+from cpt.sweeps.members import Member
+from cpt.sweeps.roles import Started
 from cpt.sweeps.sweep import Sweep
 
 GRID = ("optim.lr=1e-4,1e-3,1e-2", "run.seed=1,2")
 
 
 def drive(sweep: Sweep, runner, seen, parallel: int | None = None) -> None:
-    Driver(sweep, runner, seen, parallel).run()
+    runner.parallel = parallel or runner.parallel
+    Driver(sweep, runner, seen).run()
 
 
 def states(sweep: Sweep) -> list[str]:
@@ -126,13 +130,16 @@ def test_members_that_queue_elsewhere_go_on_without_it_and_are_found_again(opene
     assert states(again) == ["completed"] * 6
 
 
-def test_a_queue_is_handed_all_members_of_a_grid_at_once_whatever_runs_at_once(opened, runner, seen) -> None:
-    runner.queues = True
-    batches: list[int] = []
-    start = runner.start
-    runner.start = lambda members: batches.append(len(members)) or start(members)  # type: ignore[func-returns-value]
+def test_a_queue_that_throttles_is_handed_all_members_of_a_grid_at_once(opened, runner, seen) -> None:
+    runner.queues = runner.throttles = True
     drive(opened(*GRID), runner, seen, parallel=2)
-    assert batches == [6]
+    assert runner.batches == [6]
+
+
+def test_one_that_does_not_throttle_is_handed_no_more_than_may_run_at_once(opened, runner, seen) -> None:
+    runner.queues = True
+    drive(opened(*GRID), runner, seen, parallel=2)
+    assert max(runner.batches) == runner.most_at_once == 2
 
 
 class Halving(Sweeper):
@@ -198,11 +205,90 @@ def test_it_leaves_the_signals_as_they_were(opened, runner, seen) -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_thousand_waiting_members_cost_the_loop_little(opened, runner, seen) -> None:
-    sweep = opened("optim.lr=1e-4,1e-3", "run.seed=range(0,20)")
-    began = time.process_time()
-    runner.steps = 1
-    for member in sweep.members[2:]:
-        member.state = MemberState.COMPLETED
-    drive(sweep, runner, seen)
-    assert time.process_time() - began < 3
+@pytest.mark.parametrize("queues", [False, True])
+def test_told_to_stop_while_it_prepares_it_stops_at_once(opened, runner, seen, queues: bool) -> None:
+    runner.queues = runner.throttles = queues
+    sweep, begun = opened(*GRID), time.monotonic()
+
+    def tokenise_for_long(member) -> None:
+        if member is sweep.members[1]:
+            threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            time.sleep(30)
+
+    runner.before_preparing = tokenise_for_long
+    with pytest.raises(Interrupted):
+        drive(sweep, runner, seen)
+    assert time.monotonic() - begun < 10
+    assert seen.reports == 1
+    assert {member.state.value for member in sweep.members} == {"waiting"}
+
+
+def test_told_to_stop_between_two_submissions_it_makes_no_more(opened, runner, seen, monkeypatch) -> None:
+    runner.queues = runner.throttles = True
+    start = type(runner)._start
+    monkeypatch.setattr(type(runner), "_start", lambda self, member: os.kill(os.getpid(), signal.SIGTERM) or start(self, member))
+    sweep = opened(*GRID)
+    with pytest.raises(Preempted, match="1 go on where they are"):
+        drive(sweep, runner, seen)
+    assert runner.started == [sweep.members[0].label]
+
+
+def test_a_given_up_member_that_could_not_be_stopped_is_told_again(opened, runner, seen, halving, capsys) -> None:
+    runner.pause_s, runner.steps, runner.deaf = 0.1, 20, 3
+    sweep = opened(*halving)
+    drive(sweep, runner, seen, parallel=1)
+    assert states(sweep) == ["completed", "pruned", "pruned"]
+    assert sweep.members[1].record.steps < 20
+    assert capsys.readouterr().err.count("cannot be stopped yet") == 3
+
+
+def test_a_given_up_member_whose_job_outlived_the_command_is_stopped_by_the_next(opened, runner, seen, halving) -> None:
+    runner.queues = True
+    first = opened(*halving)
+    good, bad = first.propose(), first.propose()
+    assert good
+    assert bad
+    runner.pause_s, runner.steps = 0.2, 40
+    list(runner.start([bad]))
+    first.prune(bad)  # and killed before it could tell the job
+    again = opened(*halving)
+    runner.pause_s, runner.steps = 0.001, 4
+    drive(again, runner, seen)
+    assert states(again)[:2] == ["completed", "pruned"]
+    assert runner.processes[bad.label].poll() == 75
+    assert again.members[1].record.steps < 40
+
+
+class Standing(FakeRunner):
+    """A queue in which nothing moves."""
+
+    def _start(self, member: Member) -> Started:
+        member.run.local.mkdir(parents=True, exist_ok=True)
+        return JobRef(member.label, member.label, "")
+
+    def adopt(self, members):
+        return [JobRef(member.label, member.label, "") for member in members]
+
+    def _status(self, job: JobRef) -> JobStatus:
+        return JobStatus(JobState.QUEUED)
+
+
+def test_a_thousand_members_that_wait_are_one_question_and_little_work(opened, seen) -> None:
+    axes = ("optim.lr=1e-4,1e-3", "run.seed=range(0,500)")
+    rounds = 0
+
+    class Looking(Seen):
+        def looked(self, sweep: Sweep) -> None:
+            nonlocal rounds, began
+            table.best(sweep)
+            rounds += 1
+            began = time.process_time() if rounds == 1 else began
+            if rounds == 11:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    sweep, runner, began = opened(*axes), Standing(queues=True, throttles=True, parallel=None), 0.0
+    with pytest.raises(Interrupted, match="1000 go on where they are"):
+        drive(sweep, runner, Looking())
+    assert time.process_time() - began < 2.0
+    assert set(runner.asked) == {1000}
+    assert len(runner.asked) == 11

@@ -22,7 +22,6 @@ from cpt.sweeps.runner import QueueRunner, RecipeRunner
 @pytest.fixture
 def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("cpt.sweeps.runner.ASK_S", 0.1)
     monkeypatch.setattr(QueueRunner, "poll_s", 0.1)
     write_domain(tmp_path)
     return (*QUICK, "train.max_steps=1", "eval.max_tokens=0", "logger=[]", "train.validate_every=null")
@@ -31,12 +30,12 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 def runner(sweep, parallel: int | None = None) -> QueueRunner:
     """Arrays of the local launcher, which queues what exceeds `parallel` as a scheduler does."""
     recipes = [member.composed.recipe for member in sweep.members]
-    return QueueRunner(Chosen("local", LocalLauncher(LauncherOptions())), Path(sweep.location).absolute() / "jobs", recipes, parallel)
+    return QueueRunner(Chosen("local", LocalLauncher(LauncherOptions()), {}), Path(sweep.location).absolute() / "jobs", recipes, parallel)
 
 
 def test_a_grid_is_one_array_whose_jobs_its_runs_record(opened, seen, words, tmp_path: Path) -> None:
     sweep = opened(*words, "optim.lr=1e-3,1e-4")
-    Driver(sweep, runner(sweep, parallel=2), seen, None).run()
+    Driver(sweep, runner(sweep, parallel=2), seen).run()
     assert [member.state.value for member in sweep.members] == ["completed", "completed"]
     (array,) = (tmp_path / "s/jobs").iterdir()
     assert json.loads((array / "members.json").read_text()) == [member.run.uri() for member in sweep.members]
@@ -59,8 +58,10 @@ def test_members_of_two_shapes_are_two_submissions_in_a_rehearsal(opened, words,
 def test_a_job_that_still_has_a_member_is_found_again(opened, words) -> None:
     sweep = opened(*words, "train.max_steps=3000", "checkpoint.every=3000", "optim.lr=1e-3,1e-4")
     queue = runner(sweep, parallel=1)
-    started = queue.start(sweep.members)
-    assert [runner(sweep).adopt(member) for member in sweep.members] == started
+    for member in sweep.members:
+        queue.prepare(member)
+    started = [job for group in queue.start(sweep.members) for _, job in group]
+    assert runner(sweep).adopt(sweep.members) == started
     for job in started:
         queue.stop(job)  # type: ignore[arg-type]
 
@@ -86,7 +87,7 @@ class Counting(RecipeRunner):
 
     def start(self, members):
         self.handed += len(members)
-        return super().start(members)
+        yield from super().start(members)
 
 
 @pytest.fixture
@@ -97,14 +98,14 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Chosen:
         return (OtherEngine, LauncherOptions()) if kind == "launchers" else load(kind, *rest)
 
     monkeypatch.setattr("cpt.plugins.load", load)
-    return Chosen("engine", OtherEngine(LauncherOptions()))
+    return Chosen("engine", OtherEngine(LauncherOptions()), {})
 
 
 def test_members_of_another_engine_are_jobs_of_their_own_whose_results_are_taken(opened, seen, words, engine: Chosen) -> None:
     for handed in (3, 1):
         sweep = opened(*words, "optim.lr=1e-3,1e-4,2e-4")
         counting = Counting(engine, Path(sweep.location), [member.composed.recipe for member in sweep.members], None)
-        Driver(sweep, counting, seen, None).run()
+        Driver(sweep, counting, seen).run()
         assert [member.state.value for member in sweep.members] == ["failed", "completed", "completed"]
         assert counting.handed == handed
     assert (sweep.members[1].run.manifest() or {})["checkpoint_s3_bucket"].startswith("s3://engine/s-optim-lr")

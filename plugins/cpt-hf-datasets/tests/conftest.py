@@ -38,9 +38,10 @@ def bucket(_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     names = {"AWS_ENDPOINT_URL": _endpoint, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
     for name, value in names.items():
         monkeypatch.setenv(name, value)
-    import fsspec  # noqa: PLC0415
+    from s3fs import S3FileSystem  # noqa: PLC0415
 
-    filesystem = fsspec.filesystem("s3", skip_instance_cache=True)
+    S3FileSystem.clear_instance_cache()  # another test's server is another endpoint
+    filesystem = S3FileSystem()
     if not filesystem.exists("tables"):
         filesystem.mkdir("tables")
     return "s3://tables"

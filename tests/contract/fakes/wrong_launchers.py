@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cpt.contracts import JobRef, JobState, JobStatus, Launcher, LauncherOptions, Task
@@ -162,6 +162,30 @@ class StubbornCancel(Good):
 
     def cancel(self, job: JobRef) -> None:
         os.killpg(int(job.id), signal.SIGTERM)
+
+
+class CancelsWhatHasEnded(Good):
+    caught_by = "test_cancelling_a_job_that_has_ended_does_nothing"
+    submits = True
+
+    def cancel(self, job: JobRef) -> None:
+        Good.cancel(self, job)
+        (Path(job.folder) / f"{job.id}.cancelled").touch()
+
+
+class LeavesOutTheUnknown(Good):
+    caught_by = "test_all_jobs_at_once_stand_as_each_of_them_does"
+
+    def statuses(self, jobs: Sequence[JobRef]) -> list[JobStatus]:
+        return [status for status in map(self.status, jobs) if status.state is not JobState.UNKNOWN]
+
+
+class InAnyOrder(Good):
+    caught_by = "test_all_jobs_at_once_stand_as_each_of_them_does"
+    submits = True
+
+    def statuses(self, jobs: Sequence[JobRef]) -> list[JobStatus]:
+        return [self.status(job) for job in sorted(jobs, key=lambda job: job.id)]
 
 
 class WithoutVariables(Good):

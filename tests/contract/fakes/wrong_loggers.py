@@ -126,6 +126,14 @@ class LockedForever(Good):
         (self.folder / "lock").unlink(missing_ok=True)
 
 
+class EmptiesFirst(Good):
+    caught_by = "test_a_run_that_is_killed_as_it_goes_on_keeps_its_rows"
+
+    def start(self, recipe: Mapping[str, object], step: int) -> None:
+        Good.start(self, recipe, step)
+        self.file().write_text("[]")
+
+
 class NameAsFile(Good):
     caught_by = "test_several_runs_log_at_once"
 
