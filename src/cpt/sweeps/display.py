@@ -7,9 +7,9 @@ import time
 from cpt import storage
 from cpt.console import StatusLine, duration
 from cpt.sweeps import table
-from cpt.sweeps.driver import Watcher
 from cpt.sweeps.members import Member, MemberState
 from cpt.sweeps.page import page
+from cpt.sweeps.roles import Watcher
 from cpt.sweeps.sweep import Sweep
 
 

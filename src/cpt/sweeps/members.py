@@ -15,6 +15,8 @@ from cpt.errors import EXIT_DONE, CptError, Fault, UserError
 from cpt.rundir import RunDirectory
 from cpt.sweeps.record import RunRecord
 
+AT_ONCE = 16
+"""Members that are read from disk, or from a URL, at once."""
 LONGEST_LABEL = 150
 """Characters of a member's name."""
 COMPARED = ("model", "optim", "sched", "train", "data", "tokenizer")
@@ -42,7 +44,7 @@ _TRIALS = {
 }
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """One run of a sweep.
 
@@ -55,6 +57,7 @@ class Member:
         error: What went wrong with it, in lines.
         state: How it fares.
         record: Its metrics.
+        begun: Whether anything of it was found on disk.
         job: Who does it.
         starts: How often this command has started it.
         exit_code: How it ended, if it failed.
@@ -67,6 +70,7 @@ class Member:
     faults: tuple[Fault, ...] = ()
     error: tuple[str, ...] = ()
     state: MemberState = MemberState.WAITING
+    begun: bool = False
     job: JobRef | None = None
     starts: int = 0
     exit_code: int = EXIT_DONE
@@ -77,7 +81,7 @@ class Member:
 
     def read(self) -> None:
         """Finds on disk whether it is done, and how far it came."""
-        manifest = self.run.manifest() or {}
+        self.begun, manifest = True, self.run.manifest() or {}
         done = manifest.get("status") == "completed"
         if done and self.composed and _decides(self.run.recipe()) == _decides(self.composed.recipe.kept()):
             self.state = MemberState.COMPLETED

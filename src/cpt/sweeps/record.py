@@ -12,6 +12,33 @@ import msgspec
 from cpt import storage
 from cpt.rundir import RunDirectory
 
+TRAIN_POINTS = 400
+"""Of a training loss, at most: a thousand members of ten thousand steps must fit into memory."""
+
+
+class Curve(dict[int, float]):
+    """Values by step, evenly thinned: whenever there are more than `most`, every second one goes. The newest is always among them.
+
+    Args:
+        most: Values to keep; None: all.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        super().__init__()
+        self._most, self._stride, self._seen = most, 1, 0
+
+    def add(self, step: int, value: float) -> None:
+        """Adds the newest."""
+        if (self._seen - 1) % self._stride:
+            self.popitem()  # it stood only for being the newest
+        self[step] = value
+        self._seen += 1
+        if self._most is not None and len(self) > self._most:
+            kept = [*self.items()]
+            self.clear()
+            self.update([*kept[:-1:2], kept[-1]])
+            self._stride *= 2
+
 
 class RunRecord:
     """The losses of a run.
@@ -20,7 +47,8 @@ class RunRecord:
         run: The run, which may not have begun.
 
     Attributes:
-        losses: By name and step, in nats a token; NaN where one was not finite.
+        losses: By name and step, in nats a token; NaN where one was not finite. Of the training loss at most 400 values, evenly spaced, and
+            the newest.
         steps: Optimizer steps done.
         seconds: Spent in steps.
     """
@@ -49,9 +77,9 @@ class RunRecord:
         return next(reversed(self.losses.get(metric or "", {}).values()), None)
 
     def _forget(self) -> None:
-        self.losses: dict[str, dict[int, float]] = {}
+        self.losses: dict[str, Curve] = {}
         self.steps, self.seconds, self._tokens = 0, 0.0, 0
-        self._inode, self._read_bytes = 0, 0
+        self._inode, self._read_bytes, self._version = 0, 0, ""
 
     def _new_rows(self) -> Iterator[dict[str, Any]]:
         data = self._remote_bytes() if storage.is_url(self._location) else self._local_bytes()
@@ -73,17 +101,21 @@ class RunRecord:
             return file.read()
 
     def _remote_bytes(self) -> bytes:
-        if not storage.exists(self._location):
+        if not self._version and not storage.exists(self._location):
+            return b""
+        if (version := storage.version(self._location)) == self._version:
             return b""
         data = storage.read_bytes(self._location)
         self._forget()
+        self._version = version
         return data
 
     def _take(self, row: dict[str, Any]) -> None:
         step = self.steps = row["step"]
         for name, value in row.items():
             if name.endswith("/loss"):
-                self.losses.setdefault(name, {})[step] = math.nan if value is None else value
+                curve = self.losses.setdefault(name, Curve(TRAIN_POINTS if name.startswith("train/") else None))
+                curve.add(step, math.nan if value is None else value)
         tokens, speed = row.get("train/tokens"), row.get("train/tokens_per_second")
         if tokens and speed:
             self.seconds += (tokens - self._tokens) / speed

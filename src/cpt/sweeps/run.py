@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from cpt import storage
 from cpt.composition import Composed, SweptRecipe
 from cpt.console import say
+from cpt.resources import Chosen
 from cpt.rundir import RunDirectory
 from cpt.submission import find_launcher
 from cpt.sweeps.display import Display
@@ -17,6 +18,8 @@ from cpt.sweeps.runner import LauncherRunner, make_runner
 from cpt.sweeps.sweep import Sweep
 
 SHOWN_WARNINGS = 10
+LOOKED_AT = 8
+"""Members at once, elsewhere, of a sweeper that looks at results, where the recipe does not say: what runs teaches it nothing yet."""
 
 
 def run(swept: SweptRecipe) -> Sweep:
@@ -30,7 +33,7 @@ def run(swept: SweptRecipe) -> Sweep:
         sweep.keep()
         display = Display(sweep)
         try:
-            Driver(sweep, runner, display, swept.settings.parallel).run()
+            Driver(sweep, runner, display).run()
         finally:
             display.close()
     return sweep
@@ -49,10 +52,20 @@ def _driving(swept: SweptRecipe) -> Iterator[tuple[Sweep, LauncherRunner]]:
     recipes = [member.composed for member in sweep.members if member.composed] or [swept.compose(swept.first)]
     _warn(recipes)
     folder = RunDirectory(sweep.output, sweep.name).local / "jobs"
-    runner = make_runner(find_launcher(recipes[0].recipe), folder, [composed.recipe for composed in recipes], swept.settings.parallel)
+    chosen = find_launcher(recipes[0].recipe)
+    runner = make_runner(chosen, folder, [composed.recipe for composed in recipes], _at_once(sweep, chosen))
     with storage.lease(sweep.location):
         sweep.read()
         yield sweep, runner
+
+
+def _at_once(sweep: Sweep, chosen: Chosen) -> int | None:
+    """Members that run at once; None: what the runner allows."""
+    asked = sweep.swept.settings.parallel
+    if asked or chosen.is_local or not sweep.sweeper.looks_at_results:
+        return asked
+    say(f"{LOOKED_AT} members at once: later ones are chosen by what earlier ones showed. Another number: sweeper.parallel=N")
+    return LOOKED_AT
 
 
 def _warn(recipes: Sequence[Composed]) -> None:

@@ -4,38 +4,37 @@ from __future__ import annotations
 
 import itertools
 import os
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cpt import jobs
+from cpt import jobs, storage
 from cpt.contracts import JobRef, JobStatus
 from cpt.cores import cores
-from cpt.errors import CptError
+from cpt.errors import CptError, UserError
 from cpt.handover import (
     Delivery,
+    check_order,
     hand_over,
     hand_over_members,
     hand_over_recipe,
     members_task,
     recipe_task,
-    check_order,
     render,
     write_order,
 )
 from cpt.launch.machine import gpus
+from cpt.launch.watch import Watched
 from cpt.order import Submitted
 from cpt.recipe.schema import Recipe
 from cpt.resources import Chosen, gpus_per_node, processes_per_node
-from cpt.sweeps.driver import Runner, Started
-from cpt.sweeps.members import Member
+from cpt.sweeps.members import AT_ONCE, Member
 from cpt.sweeps.preparing import Preparer
+from cpt.sweeps.roles import Runner, Started
 
 LEAVING_S = 20.0
 """Seconds that the processes of a command that was killed may take to let go of a run."""
-ASK_S, ASK_A_JOB_S = 5.0, 0.1
-"""Seconds between two questions to a queue about a job: at least, and for each job that it has."""
 SHOWN_LINES = 3
 
 
@@ -55,9 +54,12 @@ def make_runner(chosen: Chosen, folder: Path, recipes: Sequence[Recipe], paralle
 class LauncherRunner(Runner):
     """What all ways have in common; see `make_runner`."""
 
+    throttles = False
+
     def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
-        self._chosen, self._folder, self._preparer = chosen, folder, Preparer()
+        self._chosen, self._folder, self._preparer, self._watched = chosen, folder, Preparer(), Watched(chosen.launcher)
         self._gpus, self._processes = max(map(gpus_per_node, recipes)), max(map(processes_per_node, recipes))
+        self._ready: dict[str, Delivery] = {}
         self.parallel = parallel
 
     def rehearse(self, members: Sequence[Member]) -> list[str]:
@@ -76,17 +78,27 @@ class LauncherRunner(Runner):
             written.append(render(task, self._chosen, folder, part=f"array-{number}" if len(groups) > 1 else ""))
         return written
 
-    def status(self, job: JobRef) -> JobStatus:
-        """How it stands."""
-        return self._chosen.launcher.status(job)
+    def prepare(self, member: Member) -> None:
+        """Finds its base, its data and its plan."""
+        self._ready[member.label] = self._preparer.delivery(member)
+
+    def statuses(self, jobs: Sequence[JobRef]) -> list[JobStatus]:
+        """How they stand; while the launcher does not answer, how they last stood."""
+        return self._watched.statuses(jobs) if jobs else []
 
     def stop(self, job: JobRef) -> None:
         """Asks it to commit and end."""
         self._chosen.launcher.cancel(job)
 
+    def collect(self, member: Member) -> None:
+        """Nothing: our own engine writes to the run itself."""
+
     def messages(self, job: JobRef) -> list[str]:
         """The last lines that its log calls errors, else the very last line."""
-        lines = [line for _, line in self._chosen.launcher.logs(job) if line.strip()]
+        try:
+            lines = [line for _, line in self._chosen.launcher.logs(job) if line.strip()]
+        except UserError as error:
+            return str(error).splitlines()
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         return said[-SHOWN_LINES:] or lines[-1:]
 
@@ -98,34 +110,38 @@ class LocalRunner(LauncherRunner):
     """Members on this machine: as many at once as its GPUs, or cores, allow; they die with this command."""
 
     queues = False
-    poll_s = 0.2
     starts = 3
 
     def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
         super().__init__(chosen, folder, recipes, parallel)
         room = len(gpus()) // self._gpus if self._gpus else cores() // self._processes
         self.parallel: int = parallel or max(1, room)
+        self.poll_s = 2.0 if storage.is_url(recipes[0].run.output) else 0.2  # a look at a URL is a request a member
         self._threads = max(1, cores() // (self.parallel * self._processes))
         self._slots: dict[int, JobRef] = {}
 
-    def adopt(self, member: Member) -> JobRef | None:  # noqa: ARG002  what an earlier command started died with it
-        """None."""
-        return None
+    def adopt(self, members: Sequence[Member]) -> list[JobRef | None]:
+        """None: what an earlier command started died with it."""
+        return [None] * len(members)
 
-    def start(self, members: Sequence[Member]) -> list[Started]:
+    def start(self, members: Sequence[Member]) -> Iterator[list[tuple[Member, Started]]]:
         """Starts each."""
-        return [self._start(member) for member in members]
+        for member in members:
+            yield [(member, self._start(self._ready.pop(member.label)))]
 
-    def _start(self, member: Member) -> Started:
-        slot = next(slot for slot in itertools.count() if slot not in self._slots or self.status(self._slots[slot]).state.ended)
+    def _start(self, delivery: Delivery) -> Started:
+        slot = next(slot for slot in itertools.count() if self._is_free(slot))
         try:
-            submitted = hand_over(self._preparer.delivery(member), self._chosen, self._env(slot), LEAVING_S)
+            submitted = hand_over(delivery, self._chosen, self._env(slot), LEAVING_S)
         except CptError as error:
             return error
         if submitted is None:
             return None
         self._slots[slot] = submitted.ref
         return submitted.ref
+
+    def _is_free(self, slot: int) -> bool:
+        return slot not in self._slots or self._watched.status(self._slots[slot]).state.ended
 
     def _env(self, slot: int) -> dict[str, str]:
         """The slot's share of the machine."""
@@ -141,50 +157,53 @@ class QueueRunner(LauncherRunner):
     """Members on other machines: those that need the same are one array. They go on when this command ends, and are found again."""
 
     queues = True
-    poll_s = 2.0
+    poll_s = 5.0
     starts = 2
 
     def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
         super().__init__(chosen, folder, recipes, parallel)
-        self._known: dict[str, tuple[float, JobStatus]] = {}
+        self.throttles = len(set(map(_shape, recipes))) == 1  # an array keeps to `parallel`, but several know nothing of each other
 
-    def adopt(self, member: Member) -> JobRef | None:
-        """The job that an earlier command submitted, if it still waits or runs."""
-        job = Submitted.read(member.run)
-        if job is None or job.launcher != self._chosen.name or super().status(job.ref).state.ended:
-            return None
-        return job.ref
+    def adopt(self, members: Sequence[Member]) -> list[JobRef | None]:
+        """The jobs that an earlier command submitted, as far as they still wait or run."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = pool.map(Submitted.read, [member.run for member in members])
+        noted = [job.ref if job and job.id and job.launcher == self._chosen.name else None for job in found]
+        asked = [job for job in noted if job]
+        going_on = {job for job, status in zip(asked, self.statuses(asked), strict=True) if not status.state.ended}
+        return [job if job in going_on else None for job in noted]
 
-    def start(self, members: Sequence[Member]) -> list[Started]:
+    def start(self, members: Sequence[Member]) -> Iterator[list[tuple[Member, Started]]]:
         """Submits them: an array for each shape, a single job where one is alone."""
-        started: dict[str, Started] = {}
-        ready: dict[str, Delivery] = {}
-        for member in members:
-            try:
-                delivery = self._preparer.delivery(member)
-                if write_order(delivery, LEAVING_S):
-                    ready[member.label] = delivery
-            except CptError as error:
-                started[member.label] = error
-        labels = {id(delivery): label for label, delivery in ready.items()}
-        for group in _by_shape(ready.values()):
-            started |= zip([labels[id(delivery)] for delivery in group], self._submit(group), strict=True)
-        return [started.get(member.label) for member in members]
+        owners = {id(self._ready[member.label]): member for member in members}
+        for group in _by_shape(self._ready.pop(member.label) for member in members):
+            started = [self._submit_one(group[0])] if len(group) == 1 else self._submit(group)
+            yield [(owners[id(delivery)], one) for delivery, one in zip(group, started, strict=True)]
 
-    def status(self, job: JobRef) -> JobStatus:
-        """How it stands, or stood a little while ago."""
-        known = self._known.get(job.id)
-        if known is None or time.monotonic() - known[0] > max(ASK_S, ASK_A_JOB_S * len(self._known)):
-            known = self._known[job.id] = (time.monotonic(), super().status(job))
-        return known[1]
+    def _submit_one(self, delivery: Delivery) -> Started:
+        jobs.remember(delivery.run)
+        try:
+            submitted = hand_over(delivery, self._chosen, wait_s=LEAVING_S)
+        except CptError as error:
+            return error
+        return submitted.ref if submitted else None
 
-    def _submit(self, group: list[Delivery]) -> list[Started]:
+    def _submit(self, group: Sequence[Delivery]) -> list[Started]:
+        written = [self._write_order(delivery) for delivery in group]
+        ready = [delivery for delivery, order in zip(group, written, strict=True) if order is True]
+        submitted = iter(self._submit_array(ready) if ready else ())
+        return [next(submitted) if order is True else order or None for order in written]
+
+    def _write_order(self, delivery: Delivery) -> bool | CptError:
+        try:
+            return write_order(delivery, LEAVING_S)
+        except CptError as error:
+            return error
+
+    def _submit_array(self, group: Sequence[Delivery]) -> Sequence[Started]:
         for delivery in group:
             jobs.remember(delivery.run)
         try:
-            if len(group) == 1:
-                submitted = hand_over(group[0], self._chosen)
-                return [submitted.ref if submitted else None]
             return [job.ref for job in hand_over_members(group, self._chosen, self._new_folder(), self.parallel)]
         except CptError as error:
             return [error] * len(group)
@@ -197,7 +216,7 @@ class RecipeRunner(QueueRunner):
 
     def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
         super().__init__(chosen, folder, recipes, parallel)
-        self._runs: dict[str, str] = {}
+        self.throttles = False
 
     def rehearse(self, members: Sequence[Member]) -> list[str]:
         """See `LauncherRunner.rehearse`; each member's files in a folder named like it."""
@@ -205,27 +224,21 @@ class RecipeRunner(QueueRunner):
         for member in members:
             assert member.composed is not None
             task = recipe_task(member.composed.recipe, member.run)
-            written.append(render(task, self._chosen, member.run.job_folder, part=member.label))
+            written.append(render(task, self._chosen, member.run.job_folder / "dry-run", part=member.label))
         return written
 
-    def adopt(self, member: Member) -> JobRef | None:
-        """The job that an earlier command submitted, if it still waits or runs."""
-        job = super().adopt(member)
-        if job is not None:
-            self._runs[job.id] = member.run.uri()
-        return job
+    def prepare(self, member: Member) -> None:
+        """Nothing: the engine reads the data."""
 
-    def start(self, members: Sequence[Member]) -> list[Started]:
+    def start(self, members: Sequence[Member]) -> Iterator[list[tuple[Member, Started]]]:
         """Submits each."""
-        return [self._hand_over(member) for member in members]
+        for member in members:
+            yield [(member, self._hand_over(member))]
 
-    def status(self, job: JobRef) -> JobStatus:
-        """How it stands; once it has ended, its run says so too."""
-        status = super().status(job)
-        if status.state.ended:
-            for _ in jobs.wait(self._runs[job.id]):
-                pass
-        return status
+    def collect(self, member: Member) -> None:
+        """Enters in its run how the job ended, and what it left."""
+        for _ in jobs.wait(member.run.uri()):
+            pass
 
     def _hand_over(self, member: Member) -> Started:
         assert member.composed is not None
@@ -234,7 +247,6 @@ class RecipeRunner(QueueRunner):
         except CptError as error:
             return error
         jobs.remember(run)
-        self._runs[job.id] = member.run.uri()
         return job.ref
 
 
@@ -242,7 +254,10 @@ def _by_shape(deliveries: Iterable[Delivery]) -> list[list[Delivery]]:
     """Those that ask a launcher for the same, together."""
     groups: dict[tuple[int, ...], list[Delivery]] = {}
     for delivery in deliveries:
-        recipe = delivery.submission.recipe
-        shape = (recipe.cluster.nodes, processes_per_node(recipe), gpus_per_node(recipe))
-        groups.setdefault(shape, []).append(delivery)
+        groups.setdefault(_shape(delivery.submission.recipe), []).append(delivery)
     return list(groups.values())
+
+
+def _shape(recipe: Recipe) -> tuple[int, ...]:
+    """What a launcher is asked for."""
+    return recipe.cluster.nodes, processes_per_node(recipe), gpus_per_node(recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from cpt.errors import Fault, RecipeError, StorageError
 from cpt.overrides import interval_fault
 from cpt.rundir import RunDirectory
 from cpt.sweeps.journal import Drawn, Journal
-from cpt.sweeps.members import Member, MemberState, label
+from cpt.sweeps.members import AT_ONCE, Member, MemberState, label
 
 NOT_IN_DEFINITION = (
     *OF_THE_WHOLE_SWEEP, "logger", "cluster", "parallel", "checkpoint", "eval", "data.store",
@@ -129,8 +130,10 @@ class Sweep:
         """
         if self.journal is not None and self.journal != Journal.open(self.journal.location, self.journal.definition):
             raise StorageError(self.location, "", "another process has gone on with this sweep meanwhile", "Type the same command again")
-        for member in self.members:
-            member.read()
+        there = set(storage.list_names(self.location))
+        begun = [member for member in self.members if member.label in there]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(Member.read, begun))
 
     def _add(self, values: Mapping[str, str], name: str | None = None) -> Member:
         name = name or label(self._shown(values), self._labels)

@@ -45,11 +45,11 @@ def value(member: Member, metric: str | None) -> float | None:
 
 def rows(sweep: Sweep) -> list[Row]:
     """The sweep's rows: completed ones first, the lower the metric the better; then pruned ones, then those without a value."""
-    groups: dict[tuple[tuple[str, str], ...], list[Member]] = {}
+    metric, groups = sweep.metric, dict[tuple[tuple[str, str], ...], list[Member]]()
     for member in sweep.members:
         shared = tuple((key, value) for key, value in member.values.items() if key.lstrip("+") != SEED)
         groups.setdefault(shared, []).append(member)
-    return sorted((_row(dict(shared), members, sweep.metric) for shared, members in groups.items()), key=_rank)
+    return sorted((_row(dict(shared), members, metric) for shared, members in groups.items()), key=_rank)
 
 
 def best(sweep: Sweep) -> Row | None:
