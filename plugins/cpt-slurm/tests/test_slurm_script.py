@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -128,6 +129,45 @@ def test_nodes_meet_at_the_first_of_the_allocation(tmp_path: Path) -> None:
     assert {"--nodes=2", "--ntasks-per-node=1"} <= set(argv)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("n[7-8]", "n7"),
+        ("ip-10-1-0-12,ip-10-1-9-[3-4]", "ip-10-1-0-12"),
+        ("ip-10-1-[007-009,12]-x,m3", "ip-10-1-007-x"),
+        ("rack[2-3]n[04-5]", "rack2n04"),
+        ("alone", "alone"),
+    ],
+)
+@pytest.mark.parametrize("in_container", [False, True])
+def test_a_step_that_hyperpod_starts_again_meets_at_its_own_first_node(tmp_path: Path, nodes: str, first: str, in_container: bool) -> None:
+    """The batch script's own variables may tell of nodes that are gone; a container has no scontrol."""
+    text = script.batch_script(replace(TASK, folder=tmp_path / "job"), options(auto_resume=True), None)
+    [(argv, env)] = calls_of("srun", run_script(text, tmp_path))
+    programs = tmp_path / "in step"
+    programs.mkdir()
+    if not in_container:
+        (programs / "scontrol").write_text('#!/bin/sh\n[ "$1 $2" = "show node" ] && echo "   NodeAddr=address-of-$3 NodeHostName=$3"\n')
+        (programs / "scontrol").chmod(0o755)
+    says = [*argv[argv.index("sh") :][:4], "sh", "-c", "echo $NODE_RANK $MASTER_ADDR $MASTER_PORT"]
+    tools = {name: os.path.dirname(shutil.which(name) or "") for name in ("sh", "sed")}
+    for name, folder in tools.items():
+        (programs / name).symlink_to(Path(folder, name))
+    step = {
+        **{name: value for name, value in env.items() if value},
+        "PATH": str(programs),
+        "SLURM_NODEID": "1",
+        "SLURM_STEP_NODELIST": nodes,
+    }
+    done = subprocess.run(says, env=step, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["1", first if in_container else f"address-of-{first}", "20006"], done.stderr
+
+
+def test_hyperpod_starts_again_only_what_has_its_nodes_for_itself() -> None:
+    assert "--exclusive" in script.sbatch_argv(TASK, options(auto_resume=True))
+    assert "--exclusive" not in script.sbatch_argv(TASK, options())
+
+
 def test_members_are_numbered_from_the_array(tmp_path: Path) -> None:
     text = script.batch_script(replace(TASK, folder=tmp_path / "job", members=3), options(), None)
     [(_, env)] = calls_of("srun", run_script(text, tmp_path, SLURM_ARRAY_JOB_ID="5001", SLURM_ARRAY_TASK_ID="2"))
@@ -170,11 +210,17 @@ def test_a_job_cancelled_while_it_waited_in_the_script_does_not_begin(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("before", "begins", "ends"), [(None, True, 0), ("75", True, 0), ("0", False, 0), ("93", False, 93), ("2", False, 2)]
+    ("before", "begins", "ends"),
+    [
+        (None, True, 0),
+        ("", True, 0),
+        *((code, True, 0) for code in ("75", "143", "137", "1")),
+        *((code, False, int(code)) for code in ("0", "93", "2")),
+    ],
 )
-def test_a_chain_goes_on_only_from_a_stopped_job(tmp_path: Path, before: str | None, begins: bool, ends: int) -> None:
+def test_a_chain_ends_where_the_run_is_done_refused_or_stuck(tmp_path: Path, before: str | None, begins: bool, ends: int) -> None:
     (tmp_path / "job").mkdir()
-    if before:
+    if before is not None:
         (tmp_path / "job" / "exit-5002").write_text(f"{before}\n")
     text = script.batch_script(replace(TASK, folder=tmp_path / "job"), options(chain=2), None)
     assert bool(calls_of("srun", run_script(text, tmp_path, arguments=("5002",)))) is begins

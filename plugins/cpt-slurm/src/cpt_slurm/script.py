@@ -12,12 +12,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cpt.contracts import Task
-from cpt.errors import EXIT_PREEMPTED, ResourceError
+from cpt.errors import EXIT_DONE, EXIT_PREEMPTED, EXIT_STUCK, EXIT_USER, ResourceError
 from cpt_slurm.options import Container, SlurmOptions
 
 SCRIPT, SUBMIT = "slurm.sh", "submit.sh"
 _HERE = f'"$(dirname "$0")/{SCRIPT}"'
+FINAL = (EXIT_DONE, EXIT_USER, EXIT_STUCK)
+"""After these the same argv again is of no use; after all others the next job of a chain goes on."""
+_ADDRESS = r"sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p'"
 _ON_EACH_NODE = 'export NODE_RANK=$SLURM_NODEID; exec "$@"'
+_MEET_ANEW = (
+    'first=$(echo "$SLURM_STEP_NODELIST" | '
+    r"sed 's/\[\([0-9]*\)[^]]*]/\1/g; s/,.*//'); "
+    f'MASTER_ADDR=$(scontrol show node "$first" 2>/dev/null | {_ADDRESS}); '
+    'export MASTER_ADDR="${MASTER_ADDR:-$first}"; '
+)
+"""In a step that may be started again with other nodes than the batch script knows; a container may have no scontrol."""
 
 _BEGINNING = """\
 export CPT_RANK_LOGS=$folder/logs/$job
@@ -29,13 +39,13 @@ end() {
     exit "$1"
 }"""
 _GO_ON_FROM = f"""
-# How the job before this one ended stands, unless it asked for another.
-if [ -e "$folder/exit-$before" ] && read -r code < "$folder/exit-$before" && [ "$code" != {EXIT_PREEMPTED} ]; then
-    end "$code"
+# How the job before this one ended stands where going on is of no use.
+if [ -e "$folder/exit-$before" ] && read -r code < "$folder/exit-$before"; then
+    case $code in {" | ".join(map(str, FINAL))}) end "$code" ;; esac
 fi"""
 _RENDEZVOUS = f"""
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
-MASTER_ADDR=$(scontrol show node "$first" | sed -n 's/.*NodeAddr=\\([^ ]*\\).*/\\1/p')
+MASTER_ADDR=$(scontrol show node "$first" | {_ADDRESS})
 MASTER_PORT=$((20000 + SLURM_JOB_ID % 5000 * 2))  # every second one: the agents take the next
 export MASTER_ADDR MASTER_PORT
 
@@ -75,7 +85,7 @@ def sbatch_argv(task: Task, options: SlurmOptions) -> list[str]:
         "cpus-per-task": _cpus(task, options),
         **_gpus(task, options),
         "mem": options.memory,
-        "exclusive": options.exclusive,
+        "exclusive": _exclusive(options),
         "partition": options.partition,
         "account": options.account,
         "qos": options.qos,
@@ -159,7 +169,8 @@ def _srun(task: Task, options: SlurmOptions) -> str:
     step += _pyxis(container) if container and container.runtime == "pyxis" else []
     command = [*_started_by(container, task), python, *task.argv[1:]]
     output = f'--output={quoted(_log_folder(task))}/"$job"/node-%n.log'
-    return f"srun {_words(step)} {output} \\\n    sh -c {quoted(_ON_EACH_NODE)} sh \\\n    {_words(command)}"
+    on_each_node = (_MEET_ANEW if options.auto_resume else "") + _ON_EACH_NODE
+    return f"srun {_words(step)} {output} \\\n    sh -c {quoted(on_each_node)} sh \\\n    {_words(command)}"
 
 
 def _pyxis(container: Container) -> list[str]:
@@ -193,9 +204,14 @@ def _array(task: Task) -> str | None:
 
 def _cpus(task: Task, options: SlurmOptions) -> int | None:
     """Of a node: srun starts one process there, which starts the others."""
-    if options.cpus is None and options.exclusive:
+    if options.cpus is None and _exclusive(options):
         return None
     return (options.cpus or 1) * task.processes
+
+
+def _exclusive(options: SlurmOptions) -> bool:
+    """HyperPod replaces nodes only under a job that shares them with nobody."""
+    return options.exclusive or options.auto_resume
 
 
 def _gpus(task: Task, options: SlurmOptions) -> dict[str, str]:

@@ -17,9 +17,9 @@ end() {
     exit "$1"
 }
 
-# How the job before this one ended stands, unless it asked for another.
-if [ -e "$folder/exit-$before" ] && read -r code < "$folder/exit-$before" && [ "$code" != 75 ]; then
-    end "$code"
+# How the job before this one ended stands where going on is of no use.
+if [ -e "$folder/exit-$before" ] && read -r code < "$folder/exit-$before"; then
+    case $code in 0 | 2 | 93) end "$code" ;; esac
 fi
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
