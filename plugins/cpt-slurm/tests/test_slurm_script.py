@@ -150,9 +150,8 @@ def test_a_step_that_hyperpod_starts_again_meets_at_its_own_first_node(tmp_path:
         (programs / "scontrol").write_text('#!/bin/sh\n[ "$1 $2" = "show node" ] && echo "   NodeAddr=address-of-$3 NodeHostName=$3"\n')
         (programs / "scontrol").chmod(0o755)
     says = [*argv[argv.index("sh") :][:4], "sh", "-c", "echo $NODE_RANK $MASTER_ADDR $MASTER_PORT"]
-    tools = {name: os.path.dirname(shutil.which(name) or "") for name in ("sh", "sed")}
-    for name, folder in tools.items():
-        (programs / name).symlink_to(Path(folder, name))
+    for name in ("sh", "sed"):
+        (programs / name).symlink_to(shutil.which(name) or "")
     step = {
         **{name: value for name, value in env.items() if value},
         "PATH": str(programs),

@@ -24,7 +24,7 @@ trap : USR1
 [ ! -e "$folder/cancel-$job" ] || end 75
 
 srun --nodes=2 --ntasks-per-node=1 --export=ALL --cpu-bind=none --kill-on-bad-exit=0 --open-mode=append --auto-resume=1 --container-image=/shared/cpt.sqsh --container-mounts=/shared:/shared,/fsx:/data --output=/shared/runs/my-run/job/logs/"$job"/node-%n.log \
-    sh -c 'first=$(echo $SLURM_STEP_NODELIST | sed '"'"'s/\[\([0-9]*\)[^]]*]/\1/g; s/,.*//'"'"'); MASTER_ADDR=$(scontrol show node $first 2>/dev/null | sed -n '"'"'s/.*NodeAddr=\([^ ]*\).*/\1/p'"'"'); export MASTER_ADDR=${MASTER_ADDR:-$first}; export NODE_RANK=$SLURM_NODEID; exec "$@"' sh \
+    sh -c 'first=$(echo "$SLURM_STEP_NODELIST" | sed '"'"'s/\[\([0-9]*\)[^]]*]/\1/g; s/,.*//'"'"'); MASTER_ADDR=$(scontrol show node "$first" 2>/dev/null | sed -n '"'"'s/.*NodeAddr=\([^ ]*\).*/\1/p'"'"'); export MASTER_ADDR="${MASTER_ADDR:-$first}"; export NODE_RANK=$SLURM_NODEID; exec "$@"' sh \
     python3 -m cpt.node /shared/runs/my-run
 code=$?
 [ "$code" != 0 ] || code=${ended:-0}  # of a step that it has stopped waiting for, srun says 0
