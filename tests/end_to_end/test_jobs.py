@@ -164,12 +164,16 @@ def test_what_the_environment_gave_is_kept_nowhere(cpt: Callable, tmp_path: Path
 
 
 def test_one_launcher_that_does_not_answer_hides_no_other_job(cpt: Callable, tmp_path: Path) -> None:
-    cpt("train", *ELSEWHERE, "run.name=one")
+    cpt("train", *LONG)
     cpt("train", *QUICK, "run.output=o", "run.name=two")
-    (tmp_path / "site" / "pretend_cluster-1.0.dist-info" / "entry_points.txt").unlink()
+    entry_points = tmp_path / "site" / "pretend_cluster-1.0.dist-info" / "entry_points.txt"
+    there = entry_points.read_text()
+    entry_points.write_text("")
     listed = {row["run"].rpartition("/")[2]: row for row in json.loads(cpt("jobs", "list", "--json").stdout)}
+    entry_points.write_text(there)
+    cpt("jobs", "cancel", "o/long")
     assert listed["two"]["state"] == "completed"
-    assert "no installed package" in listed["one"]["reason"]
+    assert "no installed package" in listed["long"]["reason"]
 
 
 def test_several_nodes_need_a_file_system_that_they_share(cpt: Callable) -> None:
