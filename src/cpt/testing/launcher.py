@@ -47,6 +47,15 @@ class LauncherContract(PluginContract):
         """A job that the launcher has never seen, or forgotten."""
         return JobRef("999999999", task.name, str(task.folder))
 
+    @pytest.fixture
+    def ended(self, task: Task, unknown: JobRef) -> JobRef:
+        """A job that has ended; where none can be submitted, one that is unknown."""
+        if not self.submits:
+            return unknown
+        job = self._submitted(replace(task, argv=(sys.executable, "-c", "pass")))
+        self._awaited(job)
+        return job
+
     @pytest.fixture(autouse=True)
     def _leave_no_job(self) -> Iterator[None]:
         self._jobs: list[JobRef] = []
@@ -109,8 +118,16 @@ class LauncherContract(PluginContract):
         assert launcher.status(unknown).state is JobState.UNKNOWN
         assert list(launcher.logs(unknown)) == []
 
-    def test_cancelling_a_job_that_has_ended_does_nothing(self, unknown: JobRef) -> None:
-        self.make().cancel(unknown)
+    def test_cancelling_a_job_that_has_ended_does_nothing(self, ended: JobRef) -> None:
+        before = self.make().status(ended).state
+        self.make().cancel(ended)
+        assert self.make().status(ended).state is before
+
+    def test_all_jobs_at_once_stand_as_each_of_them_does(self, ended: JobRef, unknown: JobRef) -> None:
+        """In the order of the question."""
+        launcher = self.make()
+        for jobs in ([unknown, ended], [ended, unknown], []):
+            assert launcher.statuses(jobs) == [launcher.status(job) for job in jobs]
 
     @where(lambda suite: suite.submits)
     def test_a_job_runs_its_argv_as_given(self, task: Task) -> None:

@@ -91,6 +91,12 @@ class LoggerContract(PluginContract):
         _log(self.make(folder), 2, {3: 2.0, 4: 1.75})
         assert self._loss(folder) == {1: 2.5, 2: 2.25, 3: 2.0, 4: 1.75}
 
+    def test_a_run_that_is_killed_as_it_goes_on_keeps_its_rows(self, folder: Path) -> None:
+        """Those up to the step that it goes on from, whatever a start does to those after it."""
+        _log(self.make(folder), 0, {1: 2.5, 2: 2.25, 3: 9.0})
+        _end(self._process(folder, "run", {}, step=2, killed=True), -signal.SIGKILL)
+        assert {step: loss for step, loss in self._loss(folder).items() if step <= 2} == {1: 2.5, 2: 2.25}
+
     def test_it_is_made_on_one_thread_and_called_on_another(self, folder: Path) -> None:
         logger = self.make(folder)
         with ThreadPoolExecutor(1) as thread:
@@ -119,10 +125,10 @@ class LoggerContract(PluginContract):
         assert len(dict(found)) == len(found), f"a step stands twice: {found}"
         return dict(found)
 
-    def _process(self, folder: Path, run_name: str, losses: Mapping[int, float], killed: bool = False) -> BaseProcess:
-        """A started process that logs `losses` as a new run."""
-        arguments = (self.plugin, self.make_options(), folder, run_name, losses, killed)
-        process = multiprocessing.get_context("forkserver").Process(target=_log_alone, args=arguments)
+    def _process(self, folder: Path, run_name: str, losses: Mapping[int, float], step: int = 0, killed: bool = False) -> BaseProcess:
+        """A started process that logs `losses`, as the run's part from `step` on."""
+        place = (self.plugin, self.make_options(), folder, run_name)
+        process = multiprocessing.get_context("forkserver").Process(target=_log_alone, args=(place, step, losses, killed))
         process.start()
         return process
 
@@ -139,8 +145,10 @@ def _log(logger: Logger, step: int, losses: Mapping[int, float], killed: bool = 
     logger.close()
 
 
-def _log_alone(plugin: Any, options: BaseModel, folder: Path, run_name: str, losses: Mapping[int, float], killed: bool) -> None:
-    _log(plugin(options, folder, run_name), 0, losses, killed)
+def _log_alone(place: tuple[Any, BaseModel, Path, str], step: int, losses: Mapping[int, float], killed: bool) -> None:
+    """In a process of its own: plugin, options, folder and the run's name make the logger."""
+    plugin, *arguments = place
+    _log(plugin(*arguments), step, losses, killed)
 
 
 def _end(process: BaseProcess, exit_code: int) -> None:

@@ -64,11 +64,16 @@ class AcmeLauncher(Launcher):
         return tuple(f"{member}-{self._start(task, member)}" for member in range(task.members))
 
     def status(self, job: JobRef) -> JobStatus:
-        """What the job's files say."""
+        """What the job's files say, and whether its processes live.
+
+        Where your queue is a service that may be silent, say so: a ResourceError is asked again. One that can be asked about many jobs at
+        once saves a question for each in `statuses`.
+        """
         if not _file(job, "log").exists():  # your queue here
             return JobStatus(JobState.UNKNOWN)
+        lives = _lives(job)  # asked first: what lives no more has written all that it will
         if not _file(job, "exit").exists():
-            return JobStatus(JobState.RUNNING)
+            return JobStatus(JobState.RUNNING) if lives else JobStatus(JobState.FAILED, "its processes are no more")
         code = int(_file(job, "exit").read_text())
         if code and _file(job, "cancelled").exists():
             return JobStatus(JobState.CANCELLED, exit_code=code)
@@ -78,7 +83,7 @@ class AcmeLauncher(Launcher):
         """Asks the job to commit and end."""
         if not self.status(job).state.ended:
             _file(job, "cancelled").touch()
-            os.killpg(int(job.id.partition("-")[2]), signal.SIGTERM)  # your queue here
+            os.killpg(_group(job), signal.SIGTERM)  # your queue here
 
     def logs(self, job: JobRef) -> Iterator[tuple[str, str]]:
         """The job's output."""
@@ -93,6 +98,19 @@ class AcmeLauncher(Launcher):
         env = {**os.environ, "CPT_MEMBER": str(member)}
         argv = [*SUBMIT, str(task.folder / "job.sh"), str(place)]
         return int(subprocess.run(argv, env=env, stdout=subprocess.PIPE, start_new_session=True, check=True).stdout)
+
+
+def _group(job: JobRef) -> int:
+    return int(job.id.partition("-")[2])
+
+
+def _lives(job: JobRef) -> bool:
+    """Whether a process of the job is there; after a reboot none is."""
+    try:
+        os.killpg(_group(job), 0)  # your queue here
+    except OSError:
+        return False
+    return True
 
 
 def _file(job: JobRef, suffix: str) -> Path:

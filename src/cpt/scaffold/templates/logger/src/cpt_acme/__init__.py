@@ -31,10 +31,12 @@ class AcmeLogger(Logger):
 
     def start(self, recipe: Mapping[str, object], step: int) -> None:
         """Keeps the lines up to `step`: what an earlier process wrote after it is void, and so is a line that a kill has torn."""
-        path = self.folder / FILE
+        path, new = self.folder / FILE, self.folder / f"{FILE}.new"
         earlier = path.read_text(encoding="utf-8").splitlines(keepends=True) if step and path.exists() else []
-        self._file = path.open("w", encoding="utf-8")
-        self._file.writelines(line for line in earlier if line.endswith("\n") and int(line.partition("\t")[0]) <= step)
+        kept = [line for line in earlier if line.endswith("\n") and int(line.partition("\t")[0]) <= step]
+        new.write_text("".join(kept), encoding="utf-8")
+        new.replace(path)  # at once: a kill must not lose what is kept
+        self._file = path.open("a", encoding="utf-8")
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """A line a value."""
