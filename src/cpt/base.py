@@ -171,6 +171,11 @@ def _differences(asked: Architecture, found: Architecture) -> list[tuple[str, ob
     return [(key, value, theirs[key]) for key, value in ours.items() if theirs[key] != value]
 
 
+def is_remote(init: str | None) -> bool:
+    """Whether the weights that `model.init` names would have to be fetched."""
+    return init is not None and (storage.is_url(init) or _is_hub_name(init))
+
+
 def _is_hub_name(location: str) -> bool:
     return bool(HUB_NAME.fullmatch(location)) and not Path(location).exists()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpt import plugins
-from cpt.base import Base, resolve_base
+from cpt.base import Base, is_remote, resolve_base
 from cpt.console import StatusLine, quantity, say
 from cpt.cores import cores
 from cpt.data.prepare import Prepared, estimated_tokens, prepare
@@ -57,8 +57,9 @@ def find_launcher(recipe: Recipe) -> Chosen:
     try:
         return choose_launcher(recipe)
     except ResourceError:
-        base = resolve_base(recipe)
-        announce(recipe, base, estimate(recipe, base), "")
+        if not is_remote(recipe.model.init):  # a model is not fetched only to say how long it would train
+            base = resolve_base(recipe)
+            announce(recipe, base, estimate(recipe, base), "")
         raise
 
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from cpt import offers, plugins, storage
-from cpt.base import HUB_NAME, resolve_base
+from cpt.base import is_remote, resolve_base
 from cpt.console import duration
 from cpt.data.prepare import store_root
 from cpt.doctor.finding import Answer, Finding, Level
@@ -29,7 +29,7 @@ def training(recipe: Recipe, findings: Sequence[Finding]) -> Iterator[Answer]:
     init = recipe.model.init or "random"
     if wrong := next((finding for finding in findings if finding.level is Level.PROBLEM), None):
         yield Answer(what, False, str(Fault(wrong.subject, "", wrong.text, wrong.cure)))
-    elif storage.is_url(init) or HUB_NAME.fullmatch(init):
+    elif is_remote(init):
         yield Answer(what, None, f"model.init={init} would be fetched; cpt plan does that, and says")
     else:
         try:
