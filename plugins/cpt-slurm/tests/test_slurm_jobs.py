@@ -134,12 +134,56 @@ def test_a_chain_goes_on_until_it_is_done(cluster: Any, submit: Submit) -> None:
     assert len(ids) == 3
     cluster.wait_until(lambda: state(job).ended)
     assert state(job) is JobState.COMPLETED
-    cluster.wait_until(lambda: programs.in_queue(ids[2]).state is JobState.CANCELLED)  # nothing is left to do
+    cluster.wait_until(lambda: programs.in_queue(ids)[ids[2]].state is JobState.CANCELLED)  # nothing is left to do
 
 
-def test_a_chain_stops_at_a_failure(cluster: Any, submit: Submit, tmp_path: Path) -> None:
+LOSES_A_NODE = """
+import os, pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.path.exists("began"):
+    print("goes on", flush=True)
+    raise SystemExit(0)
+print("begins", flush=True)
+if os.environ["NODE_RANK"] == "0":
+    while not os.path.exists("lost"):
+        time.sleep(0.1)
+    pathlib.Path("began").touch()
+    raise SystemExit(1)
+time.sleep(300)
+"""
+"""Node 0 ends with 1 where the other is lost, without a commit: as cpt's agents, whose ranks wait for each other."""
+
+
+def test_a_chain_goes_on_after_the_failure_of_a_node(cluster: Any, submit: Submit, tmp_path: Path) -> None:
+    [job] = submit(LOSES_A_NODE, task={"nodes": 2}, chain=2)
+    cluster.wait_until(lambda: said(job) == ["begins"] * 2)
+    programs.ask(["scontrol", "update", "NodeName=n2", "State=down", "Reason=test"])
+    programs.ask(["scontrol", "update", "NodeName=n2", "State=resume"])
+    (tmp_path / "lost").touch()
+    cluster.wait_until(lambda: state(job).ended)
+    assert (state(job), said(job)) == (JobState.COMPLETED, ["begins"] * 2 + ["goes on"] * 2)
+
+
+def test_nodes_of_a_step_that_may_be_started_again_find_each_other(
+    cluster: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HyperPod's srun takes --auto-resume; Slurm's own is called without, and the batch script is told of nodes that are gone."""
+    site = tmp_path / "site.sh"
+    site.write_text(
+        "nodes=$SLURM_JOB_NODELIST; export SLURM_JOB_NODELIST=n9\n"
+        'srun() { SLURM_JOB_NODELIST=$nodes command srun "${@/--auto-resume=1/--quiet}"; }\n'
+    )
+    monkeypatch.setenv("CPT_SLURM_SITE", str(site))
+    says = "import os; print(*(os.environ[name] for name in ('NODE_RANK', 'MASTER_ADDR', 'SLURM_STEP_NODELIST')))"
+    [job] = submit(says, task={"nodes": 2}, auto_resume=True)
+    cluster.wait_until(lambda: state(job).ended)
+    assert sorted(said(job)) == [f"{rank} 127.0.0.1 n[1-2]" for rank in range(2)]
+
+
+def test_a_chain_stops_where_the_run_is_refused(cluster: Any, submit: Submit, tmp_path: Path) -> None:
     [job] = submit("print('tried'); raise SystemExit(2)", chain=2)
-    cluster.wait_until(lambda: programs.in_queue(job.id.split(",")[1]).state.ended)
+    second = job.id.split(",")[1]
+    cluster.wait_until(lambda: programs.in_queue([second])[second].state.ended)
     assert (state(job), ANY.status(job).exit_code, said(job)) == (JobState.FAILED, 2, ["tried"])
 
 
@@ -155,6 +199,27 @@ def test_members_of_an_array_run_no_more_at_once_than_asked(cluster: Any, submit
     assert [said(job)[0].split()[0] for job in jobs] == ["0", "1", "2"]
 
 
+def test_all_jobs_are_asked_about_in_one_question(cluster: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    members = submit("import os; raise SystemExit(int(os.environ['CPT_MEMBER']))", task={"members": 3})
+    jobs = [*members, *submit("pass", task={"folder": tmp_path / "chain"}, extra=["--begin=now+300"], chain=2)]
+    cluster.wait_until(lambda: all(state(job).ended for job in members))
+    asked: list[str] = []
+    original = programs.ask
+    monkeypatch.setattr(programs, "ask", lambda argv: (asked.append(argv[0]), original(argv))[1])
+    states = [status.state for status in ANY.statuses([*jobs, JobRef("999999", "job", str(tmp_path))])]
+    assert states == [JobState.COMPLETED, JobState.FAILED, JobState.FAILED, JobState.QUEUED, JobState.UNKNOWN]
+    assert asked.count("squeue") == 1
+    ANY.cancel(jobs[-1])
+
+
+def test_a_controller_that_does_not_answer_is_an_error_that_may_pass(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact slurm controller' >&2\nexit 1\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ResourceError, match="Unable to contact slurm controller"):
+        ANY.statuses([JobRef("1", "job", str(tmp_path)), JobRef("2", "job", str(tmp_path))])
+
+
 def test_a_job_waits_for_another_to_end_well(cluster: Any, submit: Submit, tmp_path: Path) -> None:
     [first] = submit("import time; time.sleep(1); open('first', 'w')")
     [second] = submit("import os; print(os.path.exists('first'))", task={"folder": tmp_path / "second", "after": (first.id,)})
@@ -166,7 +231,7 @@ def test_cancelling_lets_a_job_commit_and_keeps_it_from_the_queue(cluster: Any, 
     [job] = submit(STOPS_ONCE, chain=2)
     cluster.wait_until(lambda: said(job) == ["begins"])
     ANY.cancel(job)
-    cluster.wait_until(lambda: all(programs.in_queue(id).state.ended for id in job.id.split(",")))
+    cluster.wait_until(lambda: all(found.state.ended for found in programs.in_queue(job.id.split(",")).values()))
     assert state(job) is JobState.CANCELLED
     assert (tmp_path / "committed").exists()
     assert said(job) == ["begins", "stopped by 15"]

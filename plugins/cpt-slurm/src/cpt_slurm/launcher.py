@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -72,14 +72,18 @@ class SlurmLauncher(Launcher):
         return tuple(",".join(f"{job}_{member}" for job in chain) for member in range(task.members))
 
     def status(self, job: JobRef) -> JobStatus:
-        """What the job's files and the controller say; the accounting database, if there is one, where these know nothing."""
-        statuses = []
-        for link in _links(job):
-            statuses.append(link.status())
-            if not statuses[-1].state.ended or statuses[-1].exit_code not in (None, *_STOPPED):
-                return statuses[-1]
-        told = [status for status in statuses if status.exit_code is not None]
-        return (told or statuses or [JobStatus(JobState.UNKNOWN)])[-1]
+        """What the job's files and the controller say; the accounting database, if there is one, where these know nothing.
+
+        Raises:
+            ResourceError: The controller does not answer.
+        """
+        return self.statuses([job])[0]
+
+    def statuses(self, jobs: Sequence[JobRef]) -> list[JobStatus]:
+        """The same of all, in one question to the controller."""
+        chains = [_links(job) for job in jobs]
+        queue = programs.in_queue(link.id for chain in chains for link in chain)
+        return [_standing(chain, queue) for chain in chains]
 
     def cancel(self, job: JobRef) -> None:
         """Takes waiting jobs from the queue and tells a running one to commit and end, for as long as that takes; asked again, kills it."""
@@ -122,8 +126,8 @@ class _Link:
     id: str
     folder: Path
 
-    def status(self) -> JobStatus:
-        found = programs.in_queue(self.id)
+    def status(self, found: programs.Found | None) -> JobStatus:
+        """By what the controller has of it."""
         if found and not found.state.ended:
             return JobStatus(found.state, found.detail)
         code = self._exit_code()
@@ -134,7 +138,7 @@ class _Link:
         return JobStatus(state, _how_it_ended(found, state, code), code)
 
     def cancel(self) -> None:
-        found = programs.in_queue(self.id)
+        found = programs.in_queue([self.id]).get(self.id)
         if found is None or found.state.ended:
             return
         asked_before = self._cancelled.exists()
@@ -173,6 +177,17 @@ class _Link:
 def _links(job: JobRef) -> list[_Link]:
     """The jobs of Slurm's behind an id; none for an id that is none of ours."""
     return [_Link(id, Path(job.folder)) for id in job.id.split(",") if _ID.fullmatch(id)]
+
+
+def _standing(chain: Sequence[_Link], queue: Mapping[str, programs.Found]) -> JobStatus:
+    """How a chain stands: as the first of its jobs that is not at its end, or that needs no other; else as the last that told."""
+    statuses = []
+    for link in chain:
+        statuses.append(link.status(queue.get(link.id)))
+        if not statuses[-1].state.ended or statuses[-1].exit_code in script.FINAL:
+            return statuses[-1]
+    told = [status for status in statuses if status.exit_code is not None]
+    return (told or statuses or [JobStatus(JobState.UNKNOWN)])[-1]
 
 
 def _how_it_ended(found: programs.Found | None, state: JobState, code: int | None) -> str:

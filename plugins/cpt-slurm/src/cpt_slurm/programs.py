@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cpt.contracts import JobState
@@ -74,22 +74,27 @@ def ask(argv: Sequence[str], text: str = "") -> str:
     return done.stdout
 
 
-def in_queue(job: str) -> Found | None:
-    """The job as the controller has it; None where it never was or is forgotten.
+def in_queue(jobs: Iterable[str]) -> dict[str, Found]:
+    """The jobs as the controller has them, by id, in one question; those that never were or are forgotten are not among them.
 
     Raises:
         ResourceError: The controller does not answer.
     """
+    whole = sorted({job.partition("_")[0] for job in jobs})  # of an array all members: its id is one word, theirs are thousands
+    if not whole:
+        return {}
     try:
-        lines = ask(["squeue", "--noheader", "--array", "--states=all", f"--jobs={job}", "--format=%T|%r|%N"]).splitlines()
+        lines = ask(["squeue", "--noheader", "--array", "--states=all", f"--jobs={','.join(whole)}", "--format=%i|%T|%r|%N"]).splitlines()
     except ResourceError as error:
         if _FORGOTTEN in str(error):
-            return None
+            return {}
         raise
-    if not lines:
-        return None
-    word, reason, nodes = lines[0].split("|", 2)
-    return Found(word, f"on {nodes}" if word == "RUNNING" else reason if reason != "None" else "")
+    return dict(_read(line) for line in lines)
+
+
+def _read(line: str) -> tuple[str, Found]:
+    job, word, reason, nodes = line.split("|", 3)
+    return job.strip(), Found(word, f"on {nodes}" if word == "RUNNING" else reason if reason != "None" else "")
 
 
 def in_accounts(job: str) -> Found | None:
