@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from cpt import offers, plugins, storage
+from cpt import offers, plugins
 from cpt.base import is_remote, resolve_base
 from cpt.console import duration
 from cpt.data.prepare import store_root
