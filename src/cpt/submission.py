@@ -74,13 +74,30 @@ def make_submission(recipe: Recipe, fingerprints: Mapping[str, str] | None = Non
     Raises:
         UserError: Something is missing, invalid or too large.
     """
+    check_recipe(recipe)
+    base = resolve_base(recipe)
+    return submission_of(recipe, base, prepare_data(recipe, base, fingerprints), processes)
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuses what no base and no data could make good.
+
+    Raises:
+        RecipeError, PluginError, ResourceError: See `make_submission`.
+    """
     refuse_remote_nodes(recipe)
     for name, options in recipe.logger.items():
         plugins.load("loggers", name, options, "logger")
     if recipe.eval.prompt == "":
         raise RecipeError("eval.prompt", '""', "has no text to continue", "Give a text, or null for the beginning of a validation document")
-    base = resolve_base(recipe)
-    prepared = prepare_data(recipe, base, fingerprints)
+
+
+def submission_of(recipe: Recipe, base: Base, prepared: Prepared, processes: int | None = None) -> Submission:
+    """The submission of a recipe whose base and data were found; see `make_submission`.
+
+    Raises:
+        RecipeError, ResourceError: The plan is invalid, or too large.
+    """
     size = Size(prepared.sequences, prepared.tokens, exact=True)
     ranks = recipe.cluster.nodes * processes if processes else world_size(recipe)
     plan = make_plan(recipe, base.architecture, size, ranks)

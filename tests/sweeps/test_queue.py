@@ -13,10 +13,12 @@ from runs import QUICK
 
 from cpt import plugins
 from cpt.contracts import JobRef, LauncherOptions, Task
+from cpt.errors import ResourceError
 from cpt.launch.local import LocalLauncher
 from cpt.resources import Chosen
 from cpt.sweeps.driver import Driver
-from cpt.sweeps.runner import QueueRunner, RecipeRunner
+from cpt.sweeps.run import LOOKED_AT, at_once
+from cpt.sweeps.runner import QueueRunner, RecipeRunner, make_runner
 
 
 @pytest.fixture
@@ -109,3 +111,74 @@ def test_members_of_another_engine_are_jobs_of_their_own_whose_results_are_taken
         assert [member.state.value for member in sweep.members] == ["failed", "completed", "completed"]
         assert counting.handed == handed
     assert (sweep.members[1].run.manifest() or {})["checkpoint_s3_bucket"].startswith("s3://engine/s-optim-lr")
+
+
+class Hiccuping(LocalLauncher):
+    """Does not answer every second question."""
+
+    questions = 0
+
+    def statuses(self, jobs):
+        Hiccuping.questions += 1
+        if Hiccuping.questions % 2 == 0:
+            raise ResourceError("squeue", "", "timed out")
+        return super().statuses(jobs)
+
+
+def test_a_scheduler_that_does_not_answer_for_a_while_ends_nothing(opened, seen, words, capsys) -> None:
+    sweep = opened(*words, "optim.lr=1e-3,1e-4")
+    recipes = [member.composed.recipe for member in sweep.members]
+    chosen = Chosen("local", Hiccuping(LauncherOptions()), {})
+    Driver(sweep, QueueRunner(chosen, Path(sweep.location).absolute() / "jobs", recipes, 2), seen).run()
+    assert [member.state.value for member in sweep.members] == ["completed", "completed"]
+    assert Hiccuping.questions > 3
+    assert "asking again for 15 minutes" in capsys.readouterr().err
+
+
+def test_jobs_that_were_submitted_are_found_though_their_scheduler_does_not_answer(opened, words, monkeypatch) -> None:
+    sweep = opened(*words, "train.max_steps=3000", "checkpoint.every=3000", "optim.lr=1e-3,1e-4")
+    queue = runner(sweep, parallel=1)
+    for member in sweep.members:
+        queue.prepare(member)
+    started = [job for group in queue.start(sweep.members) for _, job in group]
+    monkeypatch.setattr(LocalLauncher, "statuses", Hiccuping.statuses)
+    monkeypatch.setattr(Hiccuping, "questions", 1)
+    assert runner(sweep).adopt(sweep.members) == started
+    for job in started:
+        queue.stop(job)
+
+
+class Slow(OtherEngine):
+    """Notes how many of its jobs ran at once."""
+
+    most = 0
+
+    def submit(self, task: Task) -> tuple[str, ...]:
+        return LocalLauncher.submit(self, replace(task, argv=(sys.executable, "-c", "import time; time.sleep(0.7)")))
+
+    def statuses(self, jobs):
+        found = super().statuses(jobs)
+        Slow.most = max(Slow.most, sum(not status.state.ended for status in found))
+        return found
+
+
+def test_another_engine_is_handed_no_more_members_than_may_run_at_once(opened, seen, words, engine: Chosen) -> None:
+    sweep = opened(*words, "optim.lr=1e-3,1e-4,2e-4,3e-4,4e-4")
+    recipes = [member.composed.recipe for member in sweep.members]
+    Driver(sweep, make_runner(Chosen("engine", Slow(LauncherOptions()), {}), Path(sweep.location), recipes, 2), seen).run()
+    assert [member.state.value for member in sweep.members] == ["completed"] * 5
+    assert Slow.most == 2
+
+
+@pytest.mark.parametrize(("shapes", "throttles"), [("cluster.processes=1", True), ("cluster.processes=1,2", False)])
+def test_several_arrays_do_not_each_take_the_whole_limit(opened, words, shapes: str, throttles: bool) -> None:
+    assert runner(opened(*words, shapes, "optim.lr=1e-3,1e-4"), parallel=2).throttles is throttles
+
+
+def test_a_sweeper_that_looks_at_results_is_not_handed_everything_at_once(opened, words, capsys) -> None:
+    sweep = opened(*words, "optim.lr=1e-3,1e-4")
+    queue, here = Chosen("slurm", LocalLauncher(LauncherOptions()), {}), Chosen("local", LocalLauncher(LauncherOptions()), {})
+    assert at_once(sweep, queue) is None
+    sweep.sweeper.looks_at_results = True
+    assert (at_once(sweep, queue), at_once(sweep, here)) == (LOOKED_AT, None)
+    assert "8 members at once" in capsys.readouterr().err

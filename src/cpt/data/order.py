@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +45,12 @@ class DataPlan:
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
         return -(-self.sequences // self.global_batch_size)
+
+    def reordered(self, global_batch_size: int, seed: int) -> DataPlan:
+        """Another order of the same sequences, which are not packed again."""
+        other = replace(self, global_batch_size=global_batch_size, seed=seed)
+        vars(other)["packing"] = self.packing
+        return other
 
     def sequences_of_step(self, step: int) -> Int64s:
         """The sequences in step `step` (from 1), in order."""

@@ -53,13 +53,13 @@ def _driving(swept: SweptRecipe) -> Iterator[tuple[Sweep, LauncherRunner]]:
     _warn(recipes)
     folder = RunDirectory(sweep.output, sweep.name).local / "jobs"
     chosen = find_launcher(recipes[0].recipe)
-    runner = make_runner(chosen, folder, [composed.recipe for composed in recipes], _at_once(sweep, chosen))
+    runner = make_runner(chosen, folder, [composed.recipe for composed in recipes], at_once(sweep, chosen))
     with storage.lease(sweep.location):
         sweep.read()
         yield sweep, runner
 
 
-def _at_once(sweep: Sweep, chosen: Chosen) -> int | None:
+def at_once(sweep: Sweep, chosen: Chosen) -> int | None:
     """Members that run at once; None: what the runner allows."""
     asked = sweep.swept.settings.parallel
     if asked or chosen.is_local or not sweep.sweeper.looks_at_results:
