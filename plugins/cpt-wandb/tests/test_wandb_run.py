@@ -7,6 +7,7 @@ import html
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,9 +37,7 @@ def log(folder: Path, after: int, steps: range, name: str = "run") -> None:
 
 
 def media(folder: Path, kind: str) -> list[str]:
-    return [
-        path.read_text(encoding="utf-8") for path in folder.glob(f"loggers/wandb/offline-run-*/files/media/{kind}/**/*") if path.is_file()
-    ]
+    return [path.read_text(encoding="utf-8") for path in folder.glob(f"wandb/offline-run-*/files/media/{kind}/**/*") if path.is_file()]
 
 
 def losses(folder: Path) -> list[tuple[int, float]]:
@@ -64,8 +63,21 @@ def test_a_run_that_goes_on_is_one_offline_run_with_each_step_once(tmp_path: Pat
         journal.write('[9,"metr')
     log(tmp_path, 3, range(4, 6))
     assert losses(tmp_path) == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 304), (5, 305)]
-    assert len(list(tmp_path.glob("loggers/wandb/offline-run-*"))) == 1
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1
     assert len(media(tmp_path, "html")) == 1
+
+
+def test_a_run_that_goes_on_on_another_machine_leaves_no_second_offline_run_behind(tmp_path: Path) -> None:
+    """Of a run at a URL `loggers/` is published, file by file, and brought to the machine that goes on; what is gone there stays here."""
+    published, there = tmp_path / "published", tmp_path / "there"
+    log(tmp_path / "here", 0, range(9))
+    shutil.copytree(tmp_path / "here" / "loggers", published)
+    shutil.copytree(published, there / "loggers")
+    log(there, 3, range(4, 6))
+    shutil.copytree(there / "loggers", published, dirs_exist_ok=True)
+    assert losses(there) == [(0, 0), (1, 1), (2, 2), (3, 3), (4, 304), (5, 305)]
+    assert len({record.run.run_id for run in ("here", "there") for record in records(tmp_path / run) if record.HasField("run")}) == 1
+    assert list(published.rglob("*.wandb")) == []
 
 
 def test_a_copy_under_another_name_is_another_run(tmp_path: Path) -> None:
@@ -81,7 +93,7 @@ def test_the_mode_of_the_environment_is_kept_to(tmp_path: Path, monkeypatch: pyt
     logger.start(RECIPE, 0)
     logger.metrics(1, {"train/loss": 1.0})
     logger.close()
-    assert len(list(tmp_path.glob("loggers/wandb/offline-run-*"))) == (mode == "offline")
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == (mode == "offline")
 
 
 def test_without_credentials_an_online_run_is_dropped_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def _payloads(data: bytes) -> Iterator[bytes]:
 
 def records(folder: Path) -> Iterator[Record]:
     """Every record of every offline run under a run's folder."""
-    for path in sorted(folder.glob("loggers/wandb/offline-run-*/*.wandb")):
+    for path in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
         yield from (Record.FromString(payload) for payload in _payloads(path.read_bytes()))
 
 

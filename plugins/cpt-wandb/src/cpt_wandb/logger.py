@@ -46,7 +46,8 @@ class WandbOptions(Frozen):
 class WandbLogger(Logger):
     """Metrics under the names of metrics.jsonl, texts as HTML, figures as Plotly's, the recipe as the run's config.
 
-    W&B drops rows of a step it has passed. So rows that it has are not sent again, and an offline run is written anew from the journal.
+    W&B drops rows of a step it has passed. So rows that it has are not sent again, and an offline run is written anew from the journal;
+    the one before stays until that is whole.
     """
 
     Options = WandbOptions
@@ -57,6 +58,7 @@ class WandbLogger(Logger):
         self._folder = folder / "loggers"
         self._journal = Journal(self._folder / "wandb.jsonl")
         self._run: Any = None
+        self._superseded: list[Path] = []
 
     def start(self, recipe: Mapping[str, object], step: int) -> None:
         """Opens the W&B run, or makes it, and sends what it lacks up to `step`."""
@@ -83,9 +85,13 @@ class WandbLogger(Logger):
         if self._run is not None:
             import wandb  # noqa: PLC0415  (as above)
 
+            written = Path(self._run.settings.sync_dir)
             self._run.finish()
             self._run = None
             wandb.teardown()  # an offline run is on disk only when its writer has ended
+            for earlier in self._superseded:
+                if earlier.name != written.name:
+                    shutil.rmtree(earlier)
 
     def _open(self, recipe: Mapping[str, object], run_id: str) -> Any:
         import wandb  # noqa: PLC0415  (slow, and only needed by runs that log)
@@ -93,8 +99,7 @@ class WandbLogger(Logger):
         os.environ.pop("WANDB_SERVICE", None)  # a writer that outlives this process keeps its runs from being gone on with
         mode: Any = self.options.mode or os.environ.get("WANDB_MODE", "online")
         if mode == "offline":
-            for earlier in (self._folder / "wandb").glob(f"offline-run-*-{run_id}"):
-                shutil.rmtree(earlier)
+            self._superseded = sorted((self.folder / "wandb").glob(f"offline-run-*-{run_id}"))
         elif mode == "online" and not wandb.login(prompt=False):
             raise PluginError(
                 "logger.wandb", "online", "W&B has no credentials here", "set WANDB_API_KEY, or add logger.wandb.mode=offline"
@@ -108,7 +113,7 @@ class WandbLogger(Logger):
             group=None if sweep == "." else sweep,
             tags=list(self.options.tags),
             config=dict(recipe),
-            dir=str(self._folder),
+            dir=str(self.folder),  # not in loggers/, of which a run at a URL keeps every file that was ever there
             mode=mode,
             resume="allow" if mode == "online" else None,
             settings=wandb.Settings(**SETTINGS),
