@@ -117,6 +117,34 @@ def test_a_split_is_an_option_or_a_folder(tmp_path: Path) -> None:
     assert "holds several splits: train, test. data.options.split=train" in faults([str(tmp_path / "both")])[0]
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"train": "data/train-00000-of-00002.parquet", "dev-test": "data/dev-test-00000-of-00001.parquet"},
+        {"train": "train.parquet", "test": "test.parquet"},
+        {"train": "default/train/0000.parquet", "validation": "default/validation/0000.parquet"},
+    ],
+)
+def test_several_splits_are_never_read_together_unasked(tmp_path: Path, names: dict[str, str]) -> None:
+    """What is held out is not trained on."""
+    for split, name in names.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        parquet(tmp_path / name, [f"of {split}"])
+    [fault] = faults([str(tmp_path)])
+    first, second = sorted(names)
+    assert f"holds several splits: {first}, {second}. data.options.split={first}, or name its files: {tmp_path}/{names[first]}" in fault
+    for split, name in names.items():
+        assert list(source(split=split).documents([str(tmp_path)])) == [f"of {split}"]
+        assert list(source().documents([str(tmp_path / name)])) == [f"of {split}"]
+
+
+def test_parquet_files_that_name_no_splits_are_one_corpus(tmp_path: Path) -> None:
+    for name in ("part-0.parquet", "more/part-1.parquet", "train-00000-of-00001.parquet"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        parquet(tmp_path / name, [name])
+    assert len(list(source().documents([str(tmp_path)]))) == 3
+
+
 def test_every_fault_of_every_file_comes_at_once(tmp_path: Path) -> None:
     null = parquet(tmp_path / "null.parquet", ["a", None, "b", None])
     number = parquet(tmp_path / "number.parquet", ["a"])

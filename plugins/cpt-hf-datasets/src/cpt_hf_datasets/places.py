@@ -8,8 +8,9 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 KEY = "data"
 STATE, SPLITS = "state.json", "dataset_dict.json"
 TABLES = (".parquet", ".arrow")
+_SHARD = re.compile(r"(?P<split>.+)-\d{5}-of-\d{5}")
+_SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test", "eval")
 READ_AHEAD_BYTES = 8 << 20
 TICK_S = 0.02
 """Longer than the steps in which file systems tell the time: two changes within one have the same."""
@@ -157,30 +160,55 @@ def _found(location: str, split: str | None) -> list[str]:
 
 def _in_folder(filesystem: AbstractFileSystem, path: str, location: str, split: str | None) -> list[str]:
     if filesystem.exists(f"{path}/{SPLITS}"):
-        path = f"{path}/{_chosen(json.loads(filesystem.cat_file(f'{path}/{SPLITS}'))['splits'], location, split)}"
+        names = json.loads(filesystem.cat_file(f"{path}/{SPLITS}"))["splits"]
+        folders = {name: f"its folder: {location.rstrip('/')}/{name}" for name in names}
+        path = f"{path}/{_chosen(folders, location, split)}"
     if filesystem.exists(f"{path}/{STATE}"):
         state = json.loads(filesystem.cat_file(f"{path}/{STATE}"))
         return [f"{path}/{Path(entry['filename']).name}" for entry in state["_data_files"]]
-    found = [file for file in filesystem.find(path) if file.endswith(".parquet")]
-    if split is None or not found:
-        return found
-    names = {file: file.rsplit("/", 1)[-1].removesuffix(".parquet").split("-")[0] for file in found}
-    chosen = _chosen(sorted(set(names.values())), location, split)
-    return [file for file, name in names.items() if name == chosen]
+    inside = [file.removeprefix(f"{path}/") for file in filesystem.find(path) if file.endswith(".parquet")]
+    return [f"{path}/{file}" for file in _of_split(inside, location, split)]
 
 
-def _chosen(splits: Sequence[str], location: str, split: str | None) -> str:
+def _of_split(files: Sequence[str], location: str, split: str | None) -> Sequence[str]:
+    """The files that are wanted of a folder's: all, where they are of one split or say none."""
+    splits = {file: _split_of(file) or (_prefix(file) if split else "") for file in files}
+    if len(set(splits.values()) - {""}) < (1 if split else 2):
+        return files
+    examples = {name: f"its files: {location.rstrip('/')}/{file}" for file, name in sorted(splits.items(), reverse=True) if name}
+    chosen = _chosen(dict(sorted(examples.items())), location, split)
+    return [file for file, name in splits.items() if name == chosen]
+
+
+def _split_of(path: str) -> str:
+    """The split that a file's name says, or its folder's, as on the hub; empty where neither says any."""
+    *folders, _ = path.split("/")
+    if shard := _SHARD.fullmatch(Path(path).stem):
+        return shard["split"]
+    return next((word for word in (_prefix(path), *reversed(folders)) if word in _SPLIT_NAMES), "")
+
+
+def _prefix(path: str) -> str:
+    return Path(path).stem.split("-")[0]
+
+
+def _chosen(splits: Mapping[str, str], location: str, split: str | None) -> str:
     """The split that is wanted, or the only one.
+
+    Args:
+        splits: What each holds, in words: to be named instead.
+        location: Where they are.
+        split: The option.
 
     Raises:
         DataError: There is no such split, or there are several and none was named.
     """
     named = ", ".join(splits)
+    first = next(iter(splits))
     if split is None and len(splits) == 1:
-        return splits[0]
+        return first
     if split is None:
-        cure = f"data.options.split={splits[0]}, or name its folder: {location.rstrip('/')}/{splits[0]}"
-        raise DataError(KEY, location, f"holds several splits: {named}", cure)
+        raise DataError(KEY, location, f"holds several splits: {named}", f"data.options.split={first}, or name {splits[first]}")
     if split not in splits:
         close = get_close_matches(split, splits, n=1)
         cure = f"Did you mean {close[0]}?" if close else f"splits: {named}"
