@@ -182,3 +182,18 @@ def test_a_sweeper_that_looks_at_results_is_not_handed_everything_at_once(opened
     sweep.sweeper.looks_at_results = True
     assert (at_once(sweep, queue), at_once(sweep, here)) == (LOOKED_AT, None)
     assert "8 members at once" in capsys.readouterr().err
+
+
+class Refusing(LocalLauncher):
+    """Takes nothing."""
+
+    def check(self, task: Task) -> None:
+        raise ResourceError("launcher.options.queue", "gone", "is not there")
+
+
+def test_an_array_that_is_refused_leaves_its_runs_as_they_were(opened, seen, words) -> None:
+    sweep = opened(*words, "optim.lr=1e-3,1e-4")
+    recipes = [member.composed.recipe for member in sweep.members]
+    Driver(sweep, QueueRunner(Chosen("slurm", Refusing(LauncherOptions()), {}), Path(sweep.location).absolute(), recipes, 2), seen).run()
+    assert {(member.state.value, *member.error) for member in sweep.members} == {("failed", "launcher.options.queue: gone: is not there.")}
+    assert [member.run.manifest() for member in sweep.members] == [None, None]

@@ -189,6 +189,10 @@ class QueueRunner(LauncherRunner):
         return submitted.ref if submitted else None
 
     def _submit(self, group: Sequence[Delivery]) -> list[Started]:
+        try:
+            self._chosen.launcher.check(members_task(group, self._new_folder(), self.parallel))
+        except CptError as error:  # before their runs say that they are queued
+            return [error] * len(group)
         written = [self._write_order(delivery) for delivery in group]
         ready = [delivery for delivery, order in zip(group, written, strict=True) if order is True]
         submitted = iter(self._submit_array(ready) if ready else ())
