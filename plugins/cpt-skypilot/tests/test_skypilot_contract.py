@@ -15,7 +15,7 @@ from cpt_skypilot import SkypilotLauncher
 @pytest.mark.usefixtures("shared_sky_jobs")
 class TestSkypilot(LauncherContract):
     plugin = SkypilotLauncher
-    options: ClassVar[Mapping[str, object]] = {"python": sys.executable, "packages": []}
+    options: ClassVar[Mapping[str, object]] = {"python": sys.executable, "image": "docker:registry.example/cpt:0.1"}
     submits = True
     nodes = 2
     patience_s = 30.0

@@ -71,7 +71,7 @@ def test_skypilots_own_loader_takes_it(real_sky: Callable[[dict[str, Any]], Any]
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)
     one, four, third = real_sky({"load": list(map(str, files))})
-    assert (one["name"], one["nodes"], one["setup"]) == (ONE.name, 1, "python -m pip install cpt-train\n")
+    assert (one["name"], one["nodes"], one["setup"]) == (ONE.name, 1, None)
     assert one["recovery"] == {"strategy": None, "max_restarts_on_errors": 0, "recover_on_exit_codes": [75]}
     assert (four["nodes"], four["infra"], four["envs"]["RATE"], four["envs"]["OMP_NUM_THREADS"]) == (4, "aws/us-east-1", "1e3", "11")
     wanted = {"accelerators": "{'H100': 8}", "use_spot": "True", "cpus": "192", "memory": "1024+", "disk_size": "500"}
@@ -141,8 +141,26 @@ def test_every_fault_is_named_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
         launcher(secrets=["TOKEN"], **VOLUME).check(task)
     places = [fault.where for fault in error.value.faults]
     options = ["launcher.options.accelerator", "launcher.options.volumes", "launcher.options.secrets"]
-    assert sorted(places) == sorted(["launcher", "launcher", "sweeper.parallel", *options])
-    launcher(**VOLUME)
+    assert sorted(places) == sorted(["launcher", "launcher", "sweeper.parallel", "launcher.options.image", *options])
+
+
+def test_nothing_is_fetched_from_an_index_unless_it_is_named(sky_jobs: Path) -> None:
+    """Whoever owns a name there runs code on the machines, with the run's secrets."""
+    assert "setup" not in rendered(ONE)[0]
+    with pytest.raises(ResourceError, match=r"launcher\.options\.image: null: the rented machines have no cpt"):
+        launcher().check(ONE)
+    launcher(image="docker:registry.example/ml/cpt:0.1").check(ONE)
+    launcher(packages=["cpt-train==0.1.*"]).check(ONE)
+
+
+def test_members_that_the_machines_could_not_look_up_are_a_fault_with_its_cause(sky_jobs: Path) -> None:
+    task = replace(ONE, argv=("python", "-m", "cpt.node", "--members", "/home/me/.cache/cpt/members.json"), members=2)
+    with pytest.raises(
+        ResourceError, match=r"/home/me/\.cache/cpt/members\.json: each member .* object storage.* run\.output .*volume"
+    ) as error:
+        launcher(image="docker:cpt").check(task)
+    assert len(error.value.faults) == 1
+    launcher(image="docker:cpt", volumes={"/home/me": "home"}).check(task)
 
 
 def test_members_are_submitted_all_or_none(sky_jobs: Path, tmp_path: Path) -> None:

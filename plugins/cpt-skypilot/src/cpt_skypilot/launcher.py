@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -85,12 +86,12 @@ class SkypilotLauncher(Launcher):
 
     def status(self, job: JobRef) -> JobStatus:
         """Where the job stands, and what SkyPilot says about it."""
-        found = next((one for one in sky.jobs() if str(one["job_id"]) == job.id), None)
-        if found is None:
-            return JobStatus(JobState.UNKNOWN, f"SkyPilot knows no job {job.id}")
-        state = STATES.get(str(found["status"]), JobState.UNKNOWN)
-        reason = found.get("failure_reason") or found.get("details") or str(found["status"]).lower()
-        return JobStatus(state, " ".join(reason.split()), 0 if state is JobState.COMPLETED else None)
+        return self.statuses([job])[0]
+
+    def statuses(self, jobs: Sequence[JobRef]) -> list[JobStatus]:
+        """The same of all, asked at once."""
+        found = {str(one["job_id"]): one for one in sky.jobs()} if jobs else {}
+        return [_status(job, found.get(job.id)) for job in jobs]
 
     def cancel(self, job: JobRef) -> None:
         """Cancels the job and gives its machines back."""
@@ -119,11 +120,32 @@ class SkypilotLauncher(Launcher):
             yield Fault("launcher", "skypilot", "a job cannot wait for others to end", "submit it when they have")
         if task.parallel is not None and task.parallel < task.members:
             yield Fault("sweeper.parallel", str(task.parallel), "SkyPilot starts all members at once", "null")
-        mounts = [PurePosixPath(path) for path in self._wanted.volumes]
-        for word in task.argv[1:]:
-            if word.startswith("/") and not any(PurePosixPath(word).is_relative_to(mount) for mount in mounts):
-                cure = "run.output and data.store on object storage, such as s3://BUCKET/runs, or launcher.options.volumes"
-                yield Fault("launcher.options.volumes", word, "rented machines need this path, and no volume holds it", cure)
+        if not self._wanted.image and not self._wanted.packages:
+            cure = "launcher.options.image=docker:NAME, or launcher.options.packages=[cpt-train] where the machines' index has it"
+            yield Fault("launcher.options.image", "null", "the rented machines have no cpt: give an image that has, or packages", cure)
+        yield from self._unseen(task)
         for name in self._wanted.secrets:
             if name not in os.environ:
                 yield Fault("launcher.options.secrets", name, "this machine has no such environment variable", f"export {name}=...")
+
+    def _unseen(self, task: Task) -> Iterator[Fault]:
+        """Paths that a rented machine would look for in vain."""
+        rule = "rented machines need this path, and no volume holds it"
+        cure = "run.output and data.store on a volume of launcher.options.volumes, mounted here at the same path"
+        if task.members > 1:
+            rule = "each member looks up here what to do, and no volume holds it: of a sweep in object storage it stays on this machine"
+        elif task.nodes == 1:
+            cure += ", or on object storage, such as s3://BUCKET/runs"
+        mounts = [PurePosixPath(path) for path in self._wanted.volumes]
+        for word in task.argv[1:]:
+            if word.startswith("/") and not any(PurePosixPath(word).is_relative_to(mount) for mount in mounts):
+                yield Fault("launcher.options.volumes", word, rule, cure)
+
+
+def _status(job: JobRef, found: Mapping[str, Any] | None) -> JobStatus:
+    """What SkyPilot's record of a job says."""
+    if found is None:
+        return JobStatus(JobState.UNKNOWN, f"SkyPilot knows no job {job.id}")
+    state = STATES.get(str(found["status"]), JobState.UNKNOWN)
+    reason = found.get("failure_reason") or found.get("details") or str(found["status"]).lower()
+    return JobStatus(state, " ".join(reason.split()), 0 if state is JobState.COMPLETED else None)

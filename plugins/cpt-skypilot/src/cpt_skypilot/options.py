@@ -49,8 +49,8 @@ class SkypilotOptions(LauncherOptions):
     """A machine image or, as `docker:NAME`, a container image."""
     python: Program = "python"
     """The machines' Python interpreter, in place of this machine's."""
-    packages: tuple[Requirement, ...] = ("cpt-train",)
-    """What pip installs before the run: cpt and the recipe's plugins; empty where the image has them."""
+    packages: tuple[Requirement, ...] = ()
+    """What pip installs before the run from the machines' index: cpt and the recipe's plugins, where no image has them."""
     volumes: dict[MountPath, Word] = Field(default_factory=dict)
     """Paths, and the SkyPilot volume that is mounted at each: the path that it has here, for a run's paths mean the same there."""
     env: dict[VariableName, Text] = Field(default_factory=dict)
