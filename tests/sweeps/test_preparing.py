@@ -26,6 +26,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         real = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *arguments, **named: done.update([name]) or real(*arguments, **named))
 
+    counted(preparing, "check_recipe")
     counted(preparing, "resolve_base")
     counted(prepare, "resolve_tokenizer")
     counted(order, "pack")
@@ -39,7 +40,7 @@ def test_base_tokenizer_and_packing_are_found_once_for_each_distinct_input(opene
     sweep, preparer = opened(*words, *AXES), Preparer()
     deliveries = [preparer.delivery(member) for member in sweep.members]
     assert len(deliveries) == 24
-    assert work == {"resolve_base": 1, "resolve_tokenizer": 2, "pack": 2}
+    assert work == {"check_recipe": 1, "resolve_base": 1, "resolve_tokenizer": 2, "pack": 2}
     for delivery, member in zip(deliveries, sweep.members, strict=True):
         alone = make_submission(member.composed.recipe)
         ours = delivery.submission

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import numpy as np
 
@@ -119,8 +120,12 @@ def _seconds(recipe: Recipe, architecture: Architecture, tokens: int, layout: La
     return flops / speed / (1 - layout.idle_share)
 
 
+@cache
 def cpu_flops_per_second() -> float:
-    """fp32 matrix-product speed of this machine in FLOP/s: the fastest of twenty products, so that what else runs counts little."""
+    """fp32 matrix-product speed of this machine in FLOP/s, measured once a process.
+
+    It is that of the fastest of twenty products, so that what else runs counts little.
+    """
     size = 768
     left = np.ones((size, size), np.float32)
     seconds = []

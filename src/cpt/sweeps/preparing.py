@@ -26,6 +26,7 @@ class Preparer:
         self._bases: dict[str, Base] = {}
         self._prepared: dict[str, Prepared] = {}
         self._fingerprints: dict[str, Mapping[str, str]] = {}
+        self._checked: set[str] = set()
         self._said: set[str] = set()
 
     def delivery(self, member: Member) -> Delivery:
@@ -38,11 +39,17 @@ class Preparer:
         return Delivery(member.run, self._submission(member.composed.recipe), member.composed.yaml)
 
     def _submission(self, recipe: Recipe) -> Submission:
-        check_recipe(recipe)
+        self._check(recipe)
         base = self._base(recipe)
         prepared = self._data(recipe, base)
         with self._saying_once():
             return submission_of(recipe, base, prepared)
+
+    def _check(self, recipe: Recipe) -> None:
+        key = _text(recipe.cluster, recipe.run.output, recipe.logger, recipe.eval)
+        if key not in self._checked:
+            check_recipe(recipe)
+            self._checked.add(key)
 
     def _base(self, recipe: Recipe) -> Base:
         key = _text(recipe.model.name, recipe.model.init, recipe.model.architecture)
