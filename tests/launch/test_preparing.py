@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from cpt import jobs, preparing
 from cpt.base import resolve_base
+from cpt.commands import jobs as commands
 from cpt.composition import compose
 from cpt.contracts import JobRef, JobState, JobStatus, LauncherOptions, NoOptions, Task
 from cpt.data import parts
@@ -98,6 +102,25 @@ def test_the_same_command_follows_what_an_interrupted_one_submitted(data: Path, 
     assert [file.name for file in (data.parent / "stores").glob("prepare-*")] == []
 
 
+def test_two_commands_at_once_submit_once(data: Path) -> None:
+    class Shared(Slow):
+        def __init__(self, go: Path) -> None:
+            super().__init__(go)
+            self.followers: set[int] = set()
+
+        def statuses(self, asked: Sequence[JobRef]) -> list[JobStatus]:
+            self.followers.add(threading.get_ident())
+            if len(self.followers) == 2:
+                self.go.touch()
+            return LocalLauncher.statuses(self, asked)
+
+    recipe, launcher = on_two_nodes(data), Shared(data.parent / "go")
+    with ThreadPoolExecutor(2) as pool:
+        for _ in pool.map(lambda _: tokenise(recipe, launcher), range(2)):
+            pass
+    assert launcher.submitted == 1
+
+
 def test_another_launcher_does_not_do_it_a_second_time(data: Path) -> None:
     recipe, launcher = on_two_nodes(data), Slow(data.parent / "go")
     with pytest.raises(Interrupted):
@@ -124,6 +147,18 @@ def test_tasks_are_jobs_that_can_be_cancelled_and_then_begun_anew(data: Path) ->
     launcher.go.touch()
     tokenise(recipe, launcher)
     assert launcher.submitted == 2
+
+
+def test_a_task_is_waited_for_as_any_job_is(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, launcher = on_two_nodes(data), Slow(data.parent / "go")
+    with pytest.raises(Interrupted):
+        tokenise(recipe, launcher)
+    launcher.go.touch()
+    [task] = (data.parent / "stores").glob("prepare-*/task-000")
+    capsys.readouterr()
+    assert commands.wait(argparse.Namespace(job=str(task), timeout=60)) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.endswith(f"completed (exit code 0), - steps, {task}")
 
 
 def test_a_submission_that_was_cut_off_is_not_made_again(data: Path) -> None:

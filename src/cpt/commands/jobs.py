@@ -67,8 +67,9 @@ def wait(arguments: argparse.Namespace) -> int:
     line.clear()
     print("\n".join(_lines(view)))
     if view.state is JobState.COMPLETED:
-        for text in api.Run.at(view.run).lines():
-            print(text)
+        run = api.Run.at(view.run)
+        if run.manifest:  # a task of cpt prepare is a job, but no run
+            print("\n".join(run.lines()))
         return EXIT_DONE
     return view.exit_code or (EXIT_PREEMPTED if view.state in (JobState.PREEMPTED, JobState.CANCELLED) else EXIT_OURS)
 
