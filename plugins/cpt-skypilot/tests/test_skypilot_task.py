@@ -144,6 +144,11 @@ def test_every_fault_is_named_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert sorted(places) == sorted(["launcher", "launcher", "sweeper.parallel", "launcher.options.image", *options])
 
 
+def test_a_named_gpu_that_the_run_would_not_use_is_a_fault(sky_jobs: Path) -> None:
+    with pytest.raises(ResourceError, match=r"cluster\.gpus_per_node: 0: launcher\.options\.accelerator=H100 is named"):
+        launcher(accelerator="H100", image="docker:cpt").check(ONE)
+
+
 def test_nothing_is_fetched_from_an_index_unless_it_is_named(sky_jobs: Path) -> None:
     """Whoever owns a name there runs code on the machines, with the run's secrets."""
     assert "setup" not in rendered(ONE)[0]

@@ -120,6 +120,9 @@ class SkypilotLauncher(Launcher):
             yield Fault("launcher", "skypilot", "a job cannot wait for others to end", "submit it when they have")
         if task.parallel is not None and task.parallel < task.members:
             yield Fault("sweeper.parallel", str(task.parallel), "SkyPilot starts all members at once", "null")
+        if self._wanted.accelerator and not task.gpus_per_node:
+            rule = f"launcher.options.accelerator={self._wanted.accelerator} is named, but the run asks for no GPUs"
+            yield Fault("cluster.gpus_per_node", "0", rule, "cluster.gpus_per_node=8, or without an accelerator")
         if not self._wanted.image and not self._wanted.packages:
             cure = "launcher.options.image=docker:NAME, or launcher.options.packages=[cpt-train] where the machines' index has it"
             yield Fault("launcher.options.image", "null", "the rented machines have no cpt: give an image that has, or packages", cure)
