@@ -15,6 +15,7 @@ from cpt import plugins
 from cpt.contracts import JobRef, LauncherOptions, Task
 from cpt.errors import ResourceError
 from cpt.launch.local import LocalLauncher
+from cpt.order import Order
 from cpt.resources import Chosen
 from cpt.sweeps.driver import Driver
 from cpt.sweeps.run import LOOKED_AT, at_once
@@ -197,3 +198,14 @@ def test_an_array_that_is_refused_leaves_its_runs_as_they_were(opened, seen, wor
     Driver(sweep, QueueRunner(Chosen("slurm", Refusing(LauncherOptions()), {}), Path(sweep.location).absolute(), recipes, 2), seen).run()
     assert {(member.state.value, *member.error) for member in sweep.members} == {("failed", "launcher.options.queue: gone: is not there.")}
     assert [member.run.manifest() for member in sweep.members] == [None, None]
+
+
+def test_a_member_that_is_alone_is_a_job_of_its_own_whose_order_is_written_once(opened, words, monkeypatch) -> None:
+    sweep = opened(*words, "optim.lr=1e-3")
+    queue, written, write = runner(sweep), [], Order.write
+    monkeypatch.setattr(Order, "write", lambda order, run: written.append(run.name) or write(order, run))
+    queue.prepare(sweep.members[0])
+    ((_, job),) = next(iter(queue.start(sweep.members)))
+    assert written == [sweep.members[0].run.name]
+    assert job.folder == str(sweep.members[0].run.job_folder)
+    queue.stop(job)

@@ -224,13 +224,11 @@ class Driver:
         for member in asked:
             assert member.job is not None
             self.runner.stop(member.job)
-        with contextlib.suppress(KeyboardInterrupt):
-            while (still := [member for member in asked if member.job]) and not self._stop.is_urgent:
-                jobs = [member.job for member in still if member.job]
-                for member, status in zip(still, self.runner.statuses(jobs), strict=True):
-                    if status.state.ended:
-                        self._end(member, status)
-                time.sleep(min(self.runner.poll_s, 0.2))
+        while (still := [(member, member.job) for member in asked if member.job]) and not self._stop.is_urgent:
+            for (member, _), status in zip(still, self.runner.statuses([job for _, job in still]), strict=True):
+                if status.state.ended:
+                    self._end(member, status)
+            time.sleep(min(self.runner.poll_s, 0.2))
 
     def _standing(self) -> str:
         done = sum(member.state in (MemberState.COMPLETED, MemberState.PRUNED) for member in self.sweep.members)
