@@ -95,11 +95,17 @@ def test_a_job_that_has_failed_makes_way(
     assert launcher().status(submitted).state is JobState.QUEUED
 
 
-def test_a_cancelled_job_is_gone_with_its_recipe(submitted: JobRef, launcher: Callable[..., HyperpodLauncher], kubernetes: Any) -> None:
+def test_a_cancelled_job_is_gone_with_its_recipe_and_may_be_submitted_again(
+    submitted: JobRef, nova_task: Callable[..., Task], launcher: Callable[..., HyperpodLauncher], kubernetes: Any
+) -> None:
     launcher().cancel(submitted)
     assert kubernetes.objects == {}
-    assert launcher().status(submitted).state is JobState.UNKNOWN
+    assert launcher().status(submitted).state is JobState.CANCELLED
     launcher().cancel(submitted)
+    assert launcher().submit(nova_task()) == (submitted.id,)
+    assert launcher().status(submitted).state is JobState.QUEUED
+    kubernetes.objects.clear()
+    assert launcher().status(submitted).state is JobState.UNKNOWN  # somebody else took it away
 
 
 def test_a_job_that_has_ended_is_not_taken_away(submitted: JobRef, launcher: Callable[..., HyperpodLauncher], kubernetes: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import yaml
@@ -65,14 +66,17 @@ class HyperpodLauncher(Launcher):
         for name, text in self._files(job, account).items():
             (task.folder / name).write_text(text, encoding="utf-8")
         self._make_way(job)
+        _cancelled(task.folder, job.name).unlink(missing_ok=True)
         self._kubectl.run("apply", f"--filename={task.folder / MANIFEST}")
         return (job.name,)
 
     def status(self, job: JobRef) -> JobStatus:
         """The newest of the PyTorchJob's conditions that holds."""
         found = self._kubectl.get(f"{preflight.JOBS}/{job.id}")
+        if found is None and _cancelled(Path(job.folder), job.id).exists():
+            return JobStatus(JobState.CANCELLED)
         if found is None:
-            return JobStatus(JobState.UNKNOWN, f"no such job in the namespace {self._options.namespace}: cancelled, or deleted")
+            return JobStatus(JobState.UNKNOWN, f"no such job in the namespace {self._options.namespace}: deleted")
         holding = [condition for condition in found.get("status", {}).get("conditions", []) if condition.get("status") == "True"]
         if not holding:
             return JobStatus(JobState.QUEUED, "not seen by the training operator yet")
@@ -81,8 +85,11 @@ class HyperpodLauncher(Launcher):
 
     def cancel(self, job: JobRef) -> None:
         """Deletes the PyTorchJob and its ConfigMap. Amazon's engine commits nothing on the way: what was trained is lost."""
-        if not self.status(job).state.ended:
-            self._delete(job.id)
+        if self.status(job).state.ended:
+            return
+        if Path(job.folder).is_dir():
+            _cancelled(Path(job.folder), job.id).touch()
+        self._delete(job.id)
 
     def logs(self, job: JobRef) -> Iterator[tuple[str, str]]:
         """What each node's container has written, its init container first: `node 0` is the master."""
@@ -128,3 +135,8 @@ class HyperpodLauncher(Launcher):
     def _delete(self, name: str) -> None:
         objects_of_it = (f"{preflight.JOBS}/{name}", f"configmaps/{config_map_name(name)}")
         self._kubectl.run("delete", *objects_of_it, "--ignore-not-found", "--wait=true")
+
+
+def _cancelled(folder: Path, job: str) -> Path:
+    """Stands in the task's folder for a cancelled job, since the cluster forgets it."""
+    return folder / f"cancel-{job}"
