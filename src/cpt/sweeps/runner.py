@@ -189,13 +189,14 @@ class QueueRunner(LauncherRunner):
         return submitted.ref if submitted else None
 
     def _submit(self, group: Sequence[Delivery]) -> list[Started]:
+        folder = self._new_folder()
         try:
-            self._chosen.launcher.check(members_task(group, self._new_folder(), self.parallel))
+            self._chosen.launcher.check(members_task(group, folder, self.parallel))
         except CptError as error:  # before their runs say that they are queued
             return [error] * len(group)
         written = [self._write_order(delivery) for delivery in group]
         ready = [delivery for delivery, order in zip(group, written, strict=True) if order is True]
-        submitted = iter(self._submit_array(ready) if ready else ())
+        submitted = iter(self._submit_array(ready, folder) if ready else ())
         return [next(submitted) if order is True else order or None for order in written]
 
     def _write_order(self, delivery: Delivery) -> bool | CptError:
@@ -204,11 +205,11 @@ class QueueRunner(LauncherRunner):
         except CptError as error:
             return error
 
-    def _submit_array(self, group: Sequence[Delivery]) -> Sequence[Started]:
+    def _submit_array(self, group: Sequence[Delivery], folder: Path) -> Sequence[Started]:
         for delivery in group:
             jobs.remember(delivery.run)
         try:
-            return [job.ref for job in hand_over_members(group, self._chosen, self._new_folder(), self.parallel)]
+            return [job.ref for job in hand_over_members(group, self._chosen, folder, self.parallel)]
         except CptError as error:
             return [error] * len(group)
 
