@@ -137,33 +137,6 @@ def test_a_chain_goes_on_until_it_is_done(cluster: Any, submit: Submit) -> None:
     cluster.wait_until(lambda: programs.in_queue(ids)[ids[2]].state is JobState.CANCELLED)  # nothing is left to do
 
 
-LOSES_A_NODE = """
-import os, pathlib, signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if os.path.exists("began"):
-    print("goes on", flush=True)
-    raise SystemExit(0)
-print("begins", flush=True)
-if os.environ["NODE_RANK"] == "0":
-    while not os.path.exists("lost"):
-        time.sleep(0.1)
-    pathlib.Path("began").touch()
-    raise SystemExit(1)
-time.sleep(300)
-"""
-"""Node 0 ends with 1 where the other is lost, without a commit: as cpt's agents, whose ranks wait for each other."""
-
-
-def test_a_chain_goes_on_after_the_failure_of_a_node(cluster: Any, submit: Submit, tmp_path: Path) -> None:
-    [job] = submit(LOSES_A_NODE, task={"nodes": 2}, chain=2)
-    cluster.wait_until(lambda: said(job) == ["begins"] * 2)
-    programs.ask(["scontrol", "update", "NodeName=n2", "State=down", "Reason=test"])
-    programs.ask(["scontrol", "update", "NodeName=n2", "State=resume"])
-    (tmp_path / "lost").touch()
-    cluster.wait_until(lambda: state(job).ended)
-    assert (state(job), said(job)) == (JobState.COMPLETED, ["begins"] * 2 + ["goes on"] * 2)
-
-
 def test_nodes_of_a_step_that_may_be_started_again_find_each_other(
     cluster: Any, submit: Submit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,3 +324,31 @@ def test_the_time_limit_commits_and_requeues(cluster: Any, limited: JobRef) -> N
     cluster.wait_until(lambda: state(limited).ended)
     assert state(limited) is JobState.COMPLETED
     assert said(limited) == ["begins", "stopped by 10", "goes on"]
+
+
+LOSES_A_NODE = """
+import os, pathlib, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.path.exists("began"):
+    print("goes on", flush=True)
+    raise SystemExit(0)
+print("begins", flush=True)
+if os.environ["NODE_RANK"] == "0":
+    while not os.path.exists("lost"):
+        time.sleep(0.1)
+    pathlib.Path("began").touch()
+    raise SystemExit(1)
+time.sleep(300)
+"""
+"""Node 0 ends with 1 where the other is lost, without a commit: as cpt's agents, whose ranks wait for each other."""
+
+
+def test_a_chain_goes_on_after_the_failure_of_a_node(cluster: Any, submit: Submit, tmp_path: Path) -> None:
+    """The last: it takes the node from `limited`."""
+    [job] = submit(LOSES_A_NODE, task={"nodes": 2}, chain=2)
+    cluster.wait_until(lambda: said(job) == ["begins"] * 2)
+    programs.ask(["scontrol", "update", "NodeName=n2", "State=down", "Reason=test"])
+    programs.ask(["scontrol", "update", "NodeName=n2", "State=resume"])
+    (tmp_path / "lost").touch()
+    cluster.wait_until(lambda: state(job).ended)
+    assert (state(job), said(job)) == (JobState.COMPLETED, ["begins"] * 2 + ["goes on"] * 2)
