@@ -11,7 +11,7 @@ import pytest
 from fake_runner import FakeRunner, Seen
 
 from cpt.contracts import JobRef, JobState, JobStatus, NoOptions, Sweeper, Trial
-from cpt.errors import EXIT_OURS, EXIT_USER, Interrupted, Preempted
+from cpt.errors import EXIT_OURS, EXIT_USER, Interrupted, Preempted, ResourceError
 from cpt.sweeps import table
 from cpt.sweeps.driver import Driver
 from cpt.sweeps.members import Member
@@ -258,6 +258,23 @@ def test_a_given_up_member_whose_job_outlived_the_command_is_stopped_by_the_next
     assert states(again)[:2] == ["completed", "pruned"]
     assert runner.processes[bad.label].poll() == 75
     assert again.members[1].record.steps < 40
+
+
+@pytest.mark.parametrize(("patience_s", "state"), [(900.0, "completed"), (0.0, "failed")])
+def test_results_that_cannot_be_had_now_are_asked_for_again_but_not_for_ever(opened, runner, seen, monkeypatch, patience_s, state) -> None:
+    sweep, refusals = opened("optim.lr=1e-4,1e-3"), 3
+
+    def collect(member: Member) -> None:
+        nonlocal refusals
+        if member is sweep.members[0] and refusals:
+            refusals -= 1
+            raise ResourceError("s3://engine", "", "does not answer")
+
+    monkeypatch.setattr("cpt.sweeps.driver.PATIENCE_S", patience_s)
+    monkeypatch.setattr(runner, "collect", collect)
+    drive(sweep, runner, seen)
+    assert states(sweep) == [state, "completed"]
+    assert sorted(seen.ends) == sorted((member.label, member.state.value) for member in sweep.members)
 
 
 class Standing(FakeRunner):
