@@ -168,7 +168,7 @@ def _job_verbs(verbs: Any) -> None:
 
 def _job_verb(verbs: Any, name: str, does: str, run: Callable[[argparse.Namespace], int | None]) -> argparse.ArgumentParser:
     parser = _verb(verbs, name, does, run)
-    parser.add_argument("job", metavar="RUN|ID")
+    parser.add_argument("job", metavar="RUN|SWEEP|ID")
     return parser
 
 

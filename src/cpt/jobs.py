@@ -86,6 +86,20 @@ def view(word: str) -> JobView:
     return _view_now(*_found(word))
 
 
+def named(word: str) -> list[str]:
+    """The runs that `word` names: a run or job by itself, or the members of a sweep by its folder or URL.
+
+    Raises:
+        UserError: There is no such job.
+    """
+    if storage.is_url(word) or Path(word).is_dir():
+        members = [storage.join(word, name) for name in storage.list_names(word)]
+        jobs = [] if Submitted.read(RunDirectory.at(word)) else [place for place in members if _has_job(place)]
+        if jobs:
+            return jobs
+    return [_found(word)[0].uri()]
+
+
 def logs(word: str, process: str | None = None) -> Iterator[tuple[str, str]]:
     """What the job has written so far: process and line; only those of `process`, if one is named.
 
@@ -139,7 +153,7 @@ def _take_results(run: RunDirectory, job: Submitted, seen: JobView) -> None:
     status = {JobState.COMPLETED: "completed", JobState.FAILED: "failed"}.get(seen.state, "interrupted")
     results = launcher.results(job.ref) if seen.state is JobState.COMPLETED else {}
     with run.lease(wait_s=10.0):
-        run.update_manifest(status=status, **results)
+        run.update_manifest(status=status, job=job.to_json(), **results)
 
 
 def _view(run: RunDirectory, job: Submitted, status: JobStatus) -> JobView:
@@ -188,7 +202,11 @@ def _found(word: str) -> tuple[RunDirectory, Submitted]:
     for run, found in _remembered():
         if found is not None and word in (found.id, run.name):
             return run, found
-    raise UserError("job", word, "is neither a run's folder nor the id of a job that was submitted here", "cpt jobs list shows them")
+    raise UserError("job", word, "is neither the folder of a run or sweep nor the id of a run's latest job", "cpt jobs list shows them")
+
+
+def _has_job(location: str) -> bool:
+    return (storage.is_url(location) or Path(location).is_dir()) and Submitted.read(RunDirectory.at(location)) is not None
 
 
 def _remembered() -> Iterator[tuple[RunDirectory, Submitted | None]]:

@@ -48,6 +48,7 @@ def tokenise_elsewhere(recipe: Recipe, base: Base, chosen: Chosen) -> None:
     """
     job = shard_job(recipe, base.folder)
     if job is None:
+        say(f"nothing to share out: launcher={chosen.name} is not needed")
         return
     folder = _job_folder(recipe, job)
     with storage.lease(str(folder), ANOTHER_SUBMITS_S):

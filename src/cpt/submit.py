@@ -198,7 +198,7 @@ def _manifest(submission: Submission, earlier: dict[str, Any], changes: list[str
         parent=submission.base.parent,
     )
     manifest |= {key: earlier[key] for key in ("steps", "tokens", "checkpoints") if key in earlier}
-    history = [*earlier.get("changes", []), *([{"step": earlier["steps"], "difference": changes}] if changes else [])]
+    history = [*earlier.get("changes", []), *([{"step": earlier["steps"], "difference": changes}] if earlier and changes else [])]
     return manifest | {"plan": submission.plan.to_json(), "changes": history}
 
 

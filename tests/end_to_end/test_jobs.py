@@ -176,6 +176,20 @@ def test_one_launcher_that_does_not_answer_hides_no_other_job(cpt: Callable, tmp
     assert "no installed package" in listed["long"]["reason"]
 
 
+def test_the_jobs_of_a_sweep_are_named_by_its_folder(cpt: Callable, tmp_path: Path) -> None:
+    sweep = ("-m", *ELSEWHERE, "run.name=s", "run.seed=1,2")
+    cpt("train", *sweep)
+    assert [row["state"] for row in json.loads(cpt("jobs", "status", "o/s", "--json").stdout)] == ["completed"] * 2
+    assert cpt("jobs", "wait", "o/s").stdout.count("done  6 steps") == 2
+    assert cpt("jobs", "cancel", "o/s").stdout.count("completed") == 2
+
+
+def test_a_dry_run_is_no_beginning(cpt: Callable) -> None:
+    words = (*QUICK, "run.output=o", "run.name=r", "train.max_steps=2")
+    cpt("train", *words, "--dry-run", "launcher.options.render_to=there")
+    assert "done  2 steps" in cpt("train", *words, "checkpoint.every=7").stdout
+
+
 def test_several_nodes_need_a_file_system_that_they_share(cpt: Callable) -> None:
     refused = cpt("train", *ELSEWHERE, "run.output=s3://nowhere/runs", code=2).stderr
     assert "a run of 2 nodes needs a file system that they share" in refused

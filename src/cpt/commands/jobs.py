@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from cpt.commands.output import show
-from cpt.console import StatusLine
+from cpt.console import StatusLine, say
 from cpt.errors import EXIT_DONE, EXIT_OURS, EXIT_PREEMPTED
 
 if TYPE_CHECKING:
@@ -30,8 +31,9 @@ def list_jobs(arguments: argparse.Namespace) -> None:
 def status(arguments: argparse.Namespace) -> None:
     from cpt import jobs
 
-    view = jobs.view(arguments.job)
-    show(arguments, view.to_json(), _lines(view))
+    views = [jobs.view(run) for run in jobs.named(arguments.job)]
+    documents = [view.to_json() for view in views]
+    show(arguments, documents[0] if len(documents) == 1 else documents, [_line(view) for view in views])
 
 
 def logs(arguments: argparse.Namespace) -> None:
@@ -54,23 +56,32 @@ def logs(arguments: argparse.Namespace) -> None:
 def cancel(arguments: argparse.Namespace) -> None:
     from cpt import jobs
 
-    print("\n".join(_lines(jobs.cancel(arguments.job))))
+    for run in jobs.named(arguments.job):
+        view = jobs.cancel(run)
+        print(_line(view) if view.state.ended else f"asked to commit and end: {_line(view)}")
 
 
 def wait(arguments: argparse.Namespace) -> int:
+    from cpt import jobs
+
+    return next(filter(None, [_wait(run, arguments.timeout) for run in jobs.named(arguments.job)]), EXIT_DONE)
+
+
+def _wait(run: str, timeout_s: float | None) -> int:
+    """Follows one job to its end; returns the exit code that it ended with."""
     from cpt import api, jobs
     from cpt.contracts import JobState
 
     line = StatusLine()
-    for view in jobs.wait(arguments.job, arguments.timeout):
+    for view in jobs.wait(run, timeout_s):
         line.update(f"{view.launcher} {view.id}  {view.state}  {_steps(view)}  {view.reason}")
     line.clear()
-    print("\n".join(_lines(view)))
+    print(_line(view))
     if view.state is JobState.COMPLETED:
-        run = api.Run.at(view.run)
-        if run.manifest:  # a task of cpt prepare is a job, but no run
-            print("\n".join(run.lines()))
+        for text in api.Run.at(view.run).lines():
+            print(text)
         return EXIT_DONE
+    say(f"why: {shlex.join(['cpt', 'jobs', 'logs', view.run])}")
     return view.exit_code or (EXIT_PREEMPTED if view.state in (JobState.PREEMPTED, JobState.CANCELLED) else EXIT_OURS)
 
 
@@ -82,6 +93,6 @@ def _steps(view: JobView) -> str:
     return f"{view.steps}/{view.total_steps}" if view.total_steps is not None else "-"
 
 
-def _lines(view: JobView) -> list[str]:
+def _line(view: JobView) -> str:
     reason = f" ({view.reason})" if view.reason else ""
-    return [f"{view.launcher} {view.id}: {view.state}{reason}, {_steps(view)} steps, {view.run}"]
+    return f"{view.launcher} {view.id}: {view.state}{reason}, {_steps(view)} steps, {view.run}"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from cpt import offers, plugins
 from cpt.base import is_remote, resolve_base
 from cpt.console import duration
+from cpt.contracts import Launcher
 from cpt.data.prepare import store_root
 from cpt.doctor.finding import Answer, Finding, Level
 from cpt.doctor.machine import usable_memory_gb
@@ -74,7 +75,10 @@ def _launcher(name: str, package: str | None, is_installed: bool) -> Answer:
     lacking = f"{program} is not on the PATH" if program and shutil.which(program) is None else ""
     if not is_installed:
         return Answer(f"launcher={name}", False, "; ".join(filter(None, [lacking, f"pip install {package}"])))
-    if plugins.load_class("launchers", name, "launcher").is_offered_here():
+    launcher = plugins.load_class("launchers", name, "launcher")
+    if not lacking and not any("is_offered_here" in vars(base) for base in launcher.__mro__ if base is not Launcher):
+        return Answer(f"launcher={name}", None, "launcher=auto never chooses it; named, it says itself what it lacks")
+    if launcher.is_offered_here():
         return Answer(f"launcher={name}", True, "processes on this machine" if name == LOCAL else "launcher=auto finds it here")
     why = lacking or "launcher=auto does not find it here"
     return Answer(f"launcher={name}", False, f"{why}; with --dry-run it writes what it would submit")

@@ -64,7 +64,7 @@ class Plan:
         where = (
             f"{_count(cluster.nodes, 'node', 'nodes')} of {cluster.gpus_per_node} {cluster.gpu}"
             if cluster.gpu
-            else f"{_count(layout.world_size, 'process', 'processes')} here"
+            else _processes(recipe, layout.world_size)
         )
         mesh = f"mesh dp_replicate {layout.dp_replicate} x dp_shard {layout.dp_shard}"
         passes = f"{_count(layout.grad_accumulation, 'pass', 'passes')} of {_count(layout.micro_batch, 'sequence', 'sequences')} a rank"
@@ -100,6 +100,13 @@ def total_steps(recipe: Recipe, steps_per_epoch: int) -> int:
     """Optimizer steps of the run: `max_epochs` or `max_steps`, whichever comes first."""
     limits = (recipe.train.max_epochs and recipe.train.max_epochs * steps_per_epoch, recipe.train.max_steps)
     return min(limit for limit in limits if limit is not None)
+
+
+def _processes(recipe: Recipe, world_size: int) -> str:
+    """Processes of a run that names no hardware: here, unless a launcher takes them."""
+    nodes = recipe.cluster.nodes
+    where = "here" if nodes == 1 and recipe.launcher.name in ("auto", "local") else f"on {_count(nodes, 'node', 'nodes')}"
+    return f"{_count(world_size, 'process', 'processes')} {where}"
 
 
 def _count(number: int, one: str, several: str) -> str:
