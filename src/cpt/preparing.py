@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import shutil
 import time
 from collections import Counter
@@ -82,7 +83,7 @@ def _going_on(folder: Path, chosen: Chosen) -> list[Submitted]:
         return []
     first = noted[0]
     if first.launcher != chosen.name:
-        cure = f"launcher={first.launcher} follows it; cpt jobs list shows its tasks, cpt jobs cancel ends one"
+        cure = f"launcher={first.launcher} follows it; {_cancel(first)} ends it"
         raise ResourceError("launcher", chosen.name, f"{first.launcher} {first.id} tokenises this data already", cure)
     say(f"submitted already: {first.launcher} {first.id}{_others(noted)}")
     return noted
@@ -140,8 +141,12 @@ def _counted(statuses: Sequence[JobStatus]) -> str:
 
 def _runs_on(tasks: Sequence[Submitted]) -> str:
     first = tasks[0]
-    ways = "the same command follows, cpt jobs list shows it, cpt jobs cancel ID ends it"
-    return f"{first.launcher} {first.id}{_others(tasks)} runs on: {ways}"
+    return f"{first.launcher} {first.id}{_others(tasks)} runs on: the same command follows, {_cancel(first)} ends it"
+
+
+def _cancel(task: Submitted) -> str:
+    """The command that cancels it and all beside it."""
+    return shlex.join(["cpt", "jobs", "cancel", task.folder])
 
 
 def _others(tasks: Sequence[Submitted]) -> str:

@@ -93,7 +93,7 @@ def test_a_task_that_failed_says_why(data: Path) -> None:
 def test_the_same_command_follows_what_an_interrupted_one_submitted(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, launcher = on_two_nodes(data), Slow(data.parent / "go")
     for _ in range(2):
-        with pytest.raises(Interrupted, match=r"and 1 more runs on: .* cpt jobs cancel"):
+        with pytest.raises(Interrupted, match=r"and 1 more runs on: .* cpt jobs cancel /.*/prepare-\w+ ends it"):
             tokenise(recipe, launcher)
     launcher.go.touch()
     tokenise(recipe, launcher)
@@ -138,8 +138,7 @@ def test_tasks_are_jobs_that_can_be_cancelled_and_then_begun_anew(data: Path) ->
         tokenise(recipe, launcher)
     views = [view for view in jobs.listed() if Path(view.run).is_relative_to(data.parent)]
     assert sorted(Path(view.run).name for view in views) == ["task-000", "task-001"]
-    for view in views:
-        jobs.cancel(view.id)
+    commands.cancel(argparse.Namespace(job=str(Path(views[0].run).parent)))
     deadline = time.monotonic() + 10
     while not all(jobs.view(view.id).state is JobState.CANCELLED for view in views):
         assert time.monotonic() < deadline

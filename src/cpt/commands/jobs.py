@@ -78,8 +78,9 @@ def _wait(run: str, timeout_s: float | None) -> int:
     line.clear()
     print(_line(view))
     if view.state is JobState.COMPLETED:
-        for text in api.Run.at(view.run).lines():
-            print(text)
+        done = api.Run.at(view.run)
+        if done.manifest:  # a task of cpt prepare is a job, but no run
+            print("\n".join(done.lines()))
         return EXIT_DONE
     say(f"why: {shlex.join(['cpt', 'jobs', 'logs', view.run])}")
     return view.exit_code or (EXIT_PREEMPTED if view.state in (JobState.PREEMPTED, JobState.CANCELLED) else EXIT_OURS)
