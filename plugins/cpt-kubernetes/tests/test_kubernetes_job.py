@@ -151,7 +151,7 @@ def test_a_kubelet_reads_every_word_as_it_was(word: str) -> None:
     assert expanded(literal(word), {"A": "secret", "B": "secret", "AB": "secret"}) == word
 
 
-@pytest.mark.parametrize("word", ["$(RANK)", "$$(RANK)", "$$$(A)", "$$", "$(A", "$((A))", "$(9.x-y)"])
+@pytest.mark.parametrize("word", ["$(RANK)", "$$(RANK)", "$$$(A)", "$$", "$(A", "$((A))", "$(9.x-y)", "$($$)", "$é"])
 def test_a_reference_to_a_variable_is_no_reference(word: str) -> None:
     assert expanded(literal(word), {"A": "secret", "RANK": "7", "9.x-y": "secret"}) == word
 

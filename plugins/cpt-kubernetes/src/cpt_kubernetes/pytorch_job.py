@@ -26,7 +26,6 @@ EFA_RESOURCE = "vpc.amazonaws.com/efa"
 EFA_ENV = {"FI_PROVIDER": "efa", "FI_EFA_USE_HUGE_PAGE": "0"}
 """libfabric over EFA; without huge pages, which the pods do not ask for."""
 _LABEL_LENGTH, _RANDOM_LENGTH = 63, 5
-_REFERENCE = re.compile(r"\$(?=\$|\([-._A-Za-z0-9]+\))")
 
 
 def pytorch_job(task: Task, options: KubernetesOptions, member: int) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def name_prefix(name: str, nodes: int) -> str:
 
 def literal(text: str) -> str:
     """`text` for a command or variable of a container, where the kubelet would replace `$(NAME)` and take `$$` for a dollar sign."""
-    return _REFERENCE.sub("$$", text)
+    return text.replace("$", "$$")
 
 
 def _run_policy(task: Task, options: KubernetesOptions) -> dict[str, Any]:
