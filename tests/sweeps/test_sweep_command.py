@@ -95,6 +95,8 @@ def test_a_fault_of_one_member_is_told_the_rest_runs_and_the_code_is_its(folder:
     assert "1 of 2 members failed; the same command runs them again" in result.stderr
     assert list(completed(folder)) == ["data.train=domain.jsonl"]
     assert "failed" in result.stdout
+    again = run_cpt(folder, *words, "train.validate_every=null", "run.seed=1234", "model.hidden_dropout=0")
+    assert "holds the table of a sweep over data.train: this one replaces it" in again.stderr
 
 
 def test_a_second_driver_is_refused_and_a_ctrl_c_says_how_to_go_on(folder: Path) -> None:

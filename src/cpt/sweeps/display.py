@@ -38,7 +38,7 @@ class Display(Watcher):
 
     def report(self, sweep: Sweep) -> None:
         """The sweep's table and page, in its folder."""
-        storage.write_bytes(storage.join(sweep.location, "sweep.csv"), table.as_csv(sweep).encode())
+        storage.write_bytes(storage.join(sweep.location, table.FILE), table.as_csv(sweep).encode())
         storage.write_bytes(storage.join(sweep.location, "sweep.html"), page(sweep).encode())
 
     def close(self) -> None:

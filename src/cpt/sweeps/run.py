@@ -11,6 +11,7 @@ from cpt.console import say
 from cpt.resources import Chosen
 from cpt.rundir import RunDirectory
 from cpt.submission import find_launcher
+from cpt.sweeps import table
 from cpt.sweeps.display import Display
 from cpt.sweeps.driver import Driver
 from cpt.sweeps.members import MemberState
@@ -30,6 +31,7 @@ def run(swept: SweptRecipe) -> Sweep:
         Interrupted, Preempted: Told to stop; the same again goes on.
     """
     with _driving(swept) as (sweep, runner):
+        _warn_of_another(sweep)
         sweep.keep()
         display = Display(sweep)
         try:
@@ -57,6 +59,14 @@ def _driving(swept: SweptRecipe) -> Iterator[tuple[Sweep, LauncherRunner]]:
     with storage.lease(sweep.location):
         sweep.read()
         yield sweep, runner
+
+
+def _warn_of_another(sweep: Sweep) -> None:
+    """Says so where the folder's table is that of a sweep over other axes."""
+    earlier = table.swept_in(sweep)
+    if earlier and earlier != list(sweep.swept.axes):
+        what = f"{sweep.location} holds the table of a sweep over {', '.join(earlier)}"
+        say(f"warning: {what}: this one replaces it, the members stay. Another run.name keeps both")
 
 
 def at_once(sweep: Sweep, chosen: Chosen) -> int | None:

@@ -9,10 +9,12 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cpt import storage
 from cpt.console import duration
 from cpt.sweeps.members import Member, MemberState
 from cpt.sweeps.sweep import Sweep
 
+FILE = "sweep.csv"
 SEED = "run.seed"
 SHOWN_ROWS = 20
 """Of the summary; the CSV has all."""
@@ -69,6 +71,15 @@ def summary(sweep: Sweep) -> list[str]:
     shown = _aligned([head, *lines[:SHOWN_ROWS]])
     more = [f"... and {len(lines) - SHOWN_ROWS} more in sweep.csv"] if len(lines) > SHOWN_ROWS else []
     return [*shown, *more]
+
+
+def swept_in(sweep: Sweep) -> list[str]:
+    """The axes of the table that stands in the sweep's folder; empty where there is none."""
+    place = storage.join(sweep.location, FILE)
+    if not storage.exists(place):
+        return []
+    header = next(csv.reader(storage.read_bytes(place).decode().splitlines()), [])
+    return header[1 : header.index("state")] if "state" in header else []
 
 
 def as_csv(sweep: Sweep) -> str:
