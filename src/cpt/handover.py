@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -67,10 +68,12 @@ def hand_over(delivery: Delivery, chosen: Chosen, env: Mapping[str, str] | None 
         if not _write_order(delivery):
             return None
         try:
-            return submit_noted([run], task, chosen)[0]
+            job = submit_noted([run], task, chosen)[0]
         except UserError:
             _restore(run, before)
             raise
+        run.update_manifest(job=job.to_json())
+        return job
 
 
 def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Path, parallel: int | None) -> list[Submitted]:
@@ -87,7 +90,12 @@ def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Pa
     """
     task = members_task(deliveries, folder, parallel)
     chosen.launcher.check(task)
-    return submit_noted([delivery.run for delivery in deliveries], task, chosen)
+    runs = [delivery.run for delivery in deliveries]
+    jobs = submit_noted(runs, task, chosen)
+    for run, job in zip(runs, jobs, strict=True):
+        with contextlib.suppress(StorageError), run.lease():  # a member that runs already holds the lease, and enters its job itself
+            run.update_manifest(job=job.to_json())
+    return jobs
 
 
 def members_task(deliveries: Sequence[Delivery], folder: Path, parallel: int | None) -> Task:
@@ -207,7 +215,9 @@ def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen, run: RunD
         manifest = new_manifest(identity=identity(parts), identity_parts=parts, data={}, versions={}, parent=recipe.model.init)
         run.write_recipe(recipe_yaml, json.dumps(recipe.kept(), indent=2))
         run.write_manifest(manifest | {"status": "queued"})
-        return run, submit_noted([run], task, chosen)[0]
+        job = submit_noted([run], task, chosen)[0]
+        run.update_manifest(job=job.to_json())
+        return run, job
 
 
 def _standing(run: RunDirectory, parts: dict[str, Any], chosen: Chosen) -> Submitted | None:

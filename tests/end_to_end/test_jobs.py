@@ -92,7 +92,7 @@ def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(cpt: Callab
     assert "cpt.node" in (tmp_path / "there" / "command.sh").read_text()
     assert json.loads((tmp_path / "there" / "order.json").read_text())["run_name"] == "dry"
     assert not (tmp_path / "o" / "dry").exists()
-    assert "neither a run's folder nor the id" in cpt("jobs", "status", "nothing", code=2).stderr
+    assert "neither the folder of a run or sweep nor the id" in cpt("jobs", "status", "nothing", code=2).stderr
     assert cpt("jobs", "list").stdout == "no jobs\n"
 
 

@@ -41,7 +41,8 @@ def _holds_it(name: str, text: str) -> bool:
     except (ValueError, yaml.YAMLError):
         return False
     leaves = [leaf for tree in trees for leaf in _leaves(tree) if MARK in leaf]
-    return bool(leaves) and all(HOSTILE in leaf or HOSTILE in _as_argv(leaf) for leaf in leaves)
+    readings = (str, _as_argv, _as_kubelet)
+    return bool(leaves) and all(any(HOSTILE in read(leaf) for read in readings) for leaf in leaves)
 
 
 def _as_argv(command: str) -> str:
@@ -50,6 +51,11 @@ def _as_argv(command: str) -> str:
         return " ".join(shlex.split(command))
     except ValueError:
         return ""
+
+
+def _as_kubelet(word: str) -> str:
+    """A word of a container's command, in which `$$` is a dollar sign."""
+    return word.replace("$$", "$")
 
 
 def _leaves(tree: object) -> Iterator[str]:
