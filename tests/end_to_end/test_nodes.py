@@ -79,6 +79,7 @@ def test_two_nodes_compute_what_one_process_does(hand_over: Callable[..., RunDir
     assert jobs.view(run.uri()).state == "completed"
 
 
+@pytest.mark.long
 def test_a_job_that_is_killed_or_preempted_and_started_again_ends_the_same(hand_over: Callable[..., RunDirectory], tmp_path: Path) -> None:
     long = ("train.max_steps=30", "checkpoint.every=4", "train.validate_every=10", "model.hidden_dropout=0.1")
     undisturbed = hand_over("run.name=a", *long)

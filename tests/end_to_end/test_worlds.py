@@ -45,6 +45,7 @@ def test_one_two_and_three_processes_give_the_same_losses(cpt: Callable, tmp_pat
     assert max(summaries) - min(summaries) < 1e-4
 
 
+@pytest.mark.long
 def test_a_run_goes_on_with_another_number_of_processes(cpt: Callable, tmp_path: Path) -> None:
     words = (
         "train",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from kubernetes_cluster import Cluster
 
 TRAIN = (
@@ -33,6 +34,7 @@ def run_cpt(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_two_pods_train_one_run_to_its_end(cluster: Cluster, tmp_path: Path) -> None:
     cluster.objects.add("persistentvolumeclaims/disk")
     texts = [f"Valve {number} opens at {number * 7 % 40} bar and closes at {number * 3 % 20} bar." for number in range(60)]

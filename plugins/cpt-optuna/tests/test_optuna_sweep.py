@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 WORDS = (
     "train", "-m", "model.init=random", "data.train=text.jsonl", "train.max_length=32", "train.global_batch_size=4", "train.max_steps=2",
     "train.validate_every=1", "eval.max_tokens=0", "logger=[]", "sched.min_lr=1e-8", "run.output=o", "run.name=s", "sweeper=optuna",
@@ -16,6 +18,7 @@ WORDS = (
 )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_killed_sweep_goes_on_with_the_members_that_were_drawn(tmp_path: Path) -> None:
     lines = (json.dumps({"text": f"Valve {number} opens at {number * 7 % 40} bar."}) + "\n" for number in range(40))
     (tmp_path / "text.jsonl").write_text("".join(lines))
