@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from cpt import composition, handover, jobs, storage, submission
+from cpt import composition, engines, handover, jobs, storage, submission
 from cpt import submit as submitting
 from cpt.base import Base, open_model, resolve_base
 from cpt.contracts import NoOptions
@@ -140,9 +140,9 @@ def train(recipe: Recipe, *, recipe_yaml: str | None = None, member: str | None 
 def _train_elsewhere(recipe: Recipe, recipe_yaml: str, chosen: Chosen, dry_run: bool) -> Run:
     """Hands the recipe to another engine."""
     if dry_run:
-        run = handover.recipe_run(recipe)
-        return Run(run.location, {}, written_to=handover.render(handover.recipe_task(recipe, run), chosen, run.job_folder))
-    run, job = handover.hand_over_recipe(recipe, recipe_yaml, chosen)
+        run = engines.recipe_run(recipe)
+        return Run(run.location, {}, written_to=handover.render(engines.recipe_task(recipe, run), chosen, run.job_folder))
+    run, job = engines.hand_over_recipe(recipe, recipe_yaml, chosen)
     jobs.remember(run)
     return Run(run.location, run.manifest() or {}, job=job)
 

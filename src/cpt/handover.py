@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from cpt import storage
-from cpt.base import with_amazons_start
 from cpt.console import say
-from cpt.contracts import JobRef, JobState, LauncherOptions, Task
+from cpt.contracts import JobRef, LauncherOptions, Task
 from cpt.data.prepare import store_root
 from cpt.errors import StorageError, UserError
-from cpt.identity import default_name, identity
-from cpt.manifest import new_manifest
 from cpt.order import ATTEMPTS, SUBMITTED, Order, Submitted
 from cpt.recipe.schema import Recipe
 from cpt.resources import Chosen, gpus_per_node, processes_per_node
 from cpt.rundir import MANIFEST, RunDirectory
 from cpt.submission import Submission
-from cpt.submit import finished, manifest_to_go_on_with, queue_name, refuse_other_identity, write_records
+from cpt.submit import finished, manifest_to_go_on_with, queue_name, write_records
 
 MEMBERS = "members.json"
 
@@ -70,7 +67,7 @@ def hand_over(delivery: Delivery, chosen: Chosen, env: Mapping[str, str] | None 
         try:
             job = submit_noted([run], task, chosen)[0]
         except UserError:
-            _restore(run, before)
+            restore(run, before)
             raise
         run.update_manifest(job=job.to_json())
         return job
@@ -91,7 +88,13 @@ def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Pa
     task = members_task(deliveries, folder, parallel)
     chosen.launcher.check(task)
     runs = [delivery.run for delivery in deliveries]
-    jobs = submit_noted(runs, task, chosen)
+    try:
+        jobs = submit_noted(runs, task, chosen)
+    except UserError:
+        for run in runs:
+            with run.lease():
+                _unqueue(run)
+        raise
     for run, job in zip(runs, jobs, strict=True):
         with contextlib.suppress(StorageError), run.lease():  # a member that runs already holds the lease, and enters its job itself
             run.update_manifest(job=job.to_json())
@@ -105,7 +108,7 @@ def members_task(deliveries: Sequence[Delivery], folder: Path, parallel: int | N
     listed.write_text(json.dumps([delivery.run.uri() for delivery in deliveries]))
     argv = (sys.executable, "-m", "cpt.node", "--members", str(listed))
     first = deliveries[0]
-    task = _task(first.submission.recipe, queue_name(first.run.name.partition("/")[0]), argv, folder)
+    task = task_for(first.submission.recipe, queue_name(first.run.name.partition("/")[0]), argv, folder)
     return replace(task, members=len(deliveries), parallel=parallel)
 
 
@@ -121,7 +124,7 @@ def write_order(delivery: Delivery, wait_s: float = 0.0) -> bool:
 
 def _write_order(delivery: Delivery) -> bool:
     run, submission = delivery.run, delivery.submission
-    _refuse_unnoted(run)
+    refuse_unnoted(run)
     manifest = manifest_to_go_on_with(run, submission)
     if manifest is not None and finished(manifest, submission.plan):
         say(f"finished already: {manifest['steps']} steps; a larger train.max_steps or train.max_epochs goes on")
@@ -137,7 +140,7 @@ def run_task(delivery: Delivery) -> Task:
     """What a launcher is asked for: the agent of each node (`cpt.node`)."""
     run = delivery.run
     argv = (sys.executable, "-m", "cpt.node", run.uri())
-    return _task(delivery.submission.recipe, queue_name(run.name), argv, run.job_folder)
+    return task_for(delivery.submission.recipe, queue_name(run.name), argv, run.job_folder)
 
 
 def rehearse(delivery: Delivery, chosen: Chosen) -> str:
@@ -182,63 +185,6 @@ def render(task: Task, chosen: Chosen, default: Path, part: str = "") -> str:
     return str(folder)
 
 
-def recipe_run(recipe: Recipe) -> RunDirectory:
-    """The directory of a run that another engine does: named by what the recipe says, since nobody here reads its data."""
-    return RunDirectory(recipe.run.output, recipe.run.name or default_name(recipe.model.name, identity(_recipe_parts(recipe))))
-
-
-def recipe_task(recipe: Recipe, run: RunDirectory) -> Task:
-    """What a launcher whose engine is another one is asked for: the recipe, its start resolved.
-
-    Raises:
-        CheckpointError: `model.init` names a job that left no checkpoint for it.
-    """
-    task = _task(recipe, queue_name(run.name), (), run.job_folder)
-    return replace(task, recipe=with_amazons_start(recipe).model_dump(mode="json"))
-
-
-def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen, run: RunDirectory | None = None) -> tuple[RunDirectory, Submitted]:
-    """Submits a recipe to another engine, and records the job in a run directory of ours: `run`, else the recipe's own.
-
-    Raises:
-        RecipeError, ResourceError: The launcher refuses it, or the run's name belongs to a run of another recipe.
-    """
-    run, parts = run or recipe_run(recipe), _recipe_parts(recipe)
-    if earlier := _standing(run, parts, chosen):
-        return run, earlier
-    task = recipe_task(recipe, run)
-    chosen.launcher.check(task)
-    with run.lease():
-        if earlier := _standing(run, parts, chosen):  # another command was faster
-            return run, earlier
-        _refuse_unnoted(run)
-        manifest = new_manifest(identity=identity(parts), identity_parts=parts, data={}, versions={}, parent=recipe.model.init)
-        run.write_recipe(recipe_yaml, json.dumps(recipe.kept(), indent=2))
-        run.write_manifest(manifest | {"status": "queued"})
-        job = submit_noted([run], task, chosen)[0]
-        run.update_manifest(job=job.to_json())
-        return run, job
-
-
-def _standing(run: RunDirectory, parts: dict[str, Any], chosen: Chosen) -> Submitted | None:
-    """The run's job where that waits, runs or is done: another engine does not go on, so it is not asked twice."""
-    manifest, job = run.manifest(), Submitted.read(run)
-    if manifest is not None:
-        refuse_other_identity(run, manifest, parts)
-    if manifest is None or job is None or not job.id or job.launcher != chosen.name:
-        return None
-    is_done = manifest["status"] == "completed" or (state := chosen.launcher.status(job.ref).state) is JobState.COMPLETED
-    if not is_done and state.ended:
-        return None
-    say(f"{'finished' if is_done else 'submitted'} already: {job.launcher} {job.id}")
-    return job
-
-
-def _recipe_parts(recipe: Recipe) -> dict[str, Any]:
-    tree = recipe.kept()
-    return {name: tree[name] for name in ("model", "optim", "sched", "train", "data")} | {"seed": recipe.run.seed}
-
-
 def submit_noted(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> list[Submitted]:
     """Submits, and notes the jobs. That it is about to is noted first: a kill in between must not lead to a second submission."""
     unnoted = Submitted.now(chosen.name, chosen.kept_options, JobRef("", task.name, str(task.folder)))
@@ -256,7 +202,7 @@ def submit_noted(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> li
     return jobs
 
 
-def _restore(run: RunDirectory, manifest: dict[str, Any] | None) -> None:
+def restore(run: RunDirectory, manifest: dict[str, Any] | None) -> None:
     """Makes the run what it was before a submission that was refused."""
     if manifest is None:
         storage.remove(run.uri(MANIFEST))
@@ -264,7 +210,18 @@ def _restore(run: RunDirectory, manifest: dict[str, Any] | None) -> None:
         run.write_manifest(manifest)
 
 
-def _refuse_unnoted(run: RunDirectory) -> None:
+def _unqueue(run: RunDirectory) -> None:
+    """Has a run that was refused say so no more that it is queued: it is where it had stopped, or has not begun."""
+    manifest = run.manifest()
+    restore(run, {**manifest, "status": "interrupted"} if manifest and manifest["checkpoints"] else None)
+
+
+def refuse_unnoted(run: RunDirectory) -> None:
+    """Refuses a run of which nobody knows whether it was submitted.
+
+    Raises:
+        StorageError: A submission was cut off before its job was noted.
+    """
     job = Submitted.read(run)
     if job is not None and not job.id:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job.submitted))
@@ -281,7 +238,15 @@ def _going_on(run: RunDirectory, chosen: Chosen) -> Submitted | None:
     return job
 
 
-def _task(recipe: Recipe, name: str, argv: tuple[str, ...], folder: Path) -> Task:
+def task_for(recipe: Recipe, name: str, argv: tuple[str, ...], folder: Path) -> Task:
+    """A task on what the recipe's cluster says.
+
+    Args:
+        recipe: The recipe.
+        name: For the queue.
+        argv: What each node runs.
+        folder: For scripts and logs.
+    """
     return Task(name, argv, recipe.cluster.nodes, processes_per_node(recipe), folder, gpus_per_node(recipe))
 
 

@@ -200,6 +200,23 @@ def test_an_array_that_is_refused_leaves_its_runs_as_they_were(opened, seen, wor
     assert [member.run.manifest() for member in sweep.members] == [None, None]
 
 
+class Closed(Refusing):
+    """A queue that only refuses once it is given something."""
+
+    def check(self, task: Task) -> None: ...
+
+    def submit(self, task: Task) -> tuple[str, ...]:
+        raise ResourceError("queue", task.name, "is closed")
+
+
+def test_an_array_that_is_refused_at_the_queue_is_not_queued(opened, seen, words) -> None:
+    sweep = opened(*words, "optim.lr=1e-3,1e-4")
+    recipes = [member.composed.recipe for member in sweep.members]
+    Driver(sweep, QueueRunner(Chosen("slurm", Closed(LauncherOptions()), {}), Path(sweep.location).absolute(), recipes, 2), seen).run()
+    assert {member.state.value for member in sweep.members} == {"failed"}
+    assert [member.run.manifest() for member in sweep.members] == [None, None]
+
+
 def test_a_member_that_is_alone_is_a_job_of_its_own_whose_order_is_written_once(opened, words, monkeypatch) -> None:
     sweep = opened(*words, "optim.lr=1e-3")
     queue, written, write = runner(sweep), [], Order.write

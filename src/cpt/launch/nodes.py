@@ -101,6 +101,8 @@ class Leader:
         return is_late or any(code not in _ENDED_WELL for code in self._codes.values())
 
     def _overall(self, code: int) -> int:
+        if code not in _ENDED_WELL:
+            self._hang_up()
         deadline = time.monotonic() + FAREWELL_S
         while len(self._codes) < len(self._followers) and time.monotonic() < deadline:
             self._listen(0.2)
@@ -108,6 +110,12 @@ class Leader:
         failed = [one for one in codes if one not in _ENDED_WELL]
         telling = [one for one in failed if one != EXIT_OURS]  # what ends with the failing one says no more than that
         return next(iter([*telling, *failed]), max(codes))
+
+    def _hang_up(self) -> None:
+        """Lets the followers know that this node has failed; what they have to say is still heard."""
+        for follower in self._followers.values():
+            with contextlib.suppress(OSError):
+                follower.shutdown(socket.SHUT_WR)
 
     def _listen(self, timeout_s: float) -> None:
         """Takes in what followers say; one whose connection broke has failed."""

@@ -12,15 +12,14 @@ from pathlib import Path
 from cpt import jobs, storage
 from cpt.contracts import JobRef, JobStatus
 from cpt.cores import cores
+from cpt.engines import hand_over_recipe, recipe_task
 from cpt.errors import CptError, UserError
 from cpt.handover import (
     Delivery,
     check_order,
     hand_over,
     hand_over_members,
-    hand_over_recipe,
     members_task,
-    recipe_task,
     render,
     write_order,
 )
