@@ -60,7 +60,7 @@ def _run(location: str) -> int:
 
 
 def _lead(run: RunDirectory, order: Order, processes: Processes) -> int:
-    leader = Leader(processes)
+    leader = Leader(processes, run.uri())
     with leader.gathered():
         submission = make_submission(order.recipe, order.fingerprints, order.processes)
         submit(submission, run, order.recipe_yaml, lambda argv, step: leader.run(argv, _word(run, step)), _job(run), SUBMITTER_S)
@@ -82,7 +82,7 @@ def _word(run: RunDirectory, step: int | None) -> dict[str, Any]:
 
 
 def _follow(run: RunDirectory, order: Order, processes: Processes) -> int:
-    follower = Follower(processes)
+    follower = Follower(processes, run.uri())
     submission = make_submission(order.recipe, order.fingerprints, order.processes)
     word = follower.hear()
     if word is None:

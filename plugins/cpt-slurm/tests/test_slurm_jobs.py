@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -110,7 +111,8 @@ def test_a_job_whose_node_failed_is_requeued(cluster: Any, submit: Submit) -> No
     [job] = submit(program, extra=["--nodelist=n1"])
     cluster.wait_until(lambda: said(job) == ["False"])
     programs.ask(["scontrol", "update", "NodeName=n1", "State=down", "Reason=test"])
-    programs.ask(["scontrol", "update", "NodeName=n1", "State=resume"])
+    with contextlib.suppress(ResourceError):  # refused where the node has come back by itself
+        programs.ask(["scontrol", "update", "NodeName=n1", "State=resume"])
     cluster.wait_until(lambda: state(job).ended)
     assert (state(job), said(job)) == (JobState.COMPLETED, ["False", "True"])
 

@@ -26,8 +26,8 @@ class Task:
     """Work for a launcher: one argv, started once on each of `nodes` nodes. It starts the processes of its node itself.
 
     What the argv finds in its environment, beside `env`, where there are several nodes: `NODE_RANK` (from 0), `MASTER_ADDR` (the host of
-    node 0, as the others reach it) and `MASTER_PORT` (free there, the same for all); in an array: `CPT_MEMBER` (from 0). Torch's ranks
-    rendezvous through the c10d store at that address.
+    node 0, as the others reach it) and `MASTER_PORT` (the same for all: the agents meet there, or on one of the 15 ports after it, and have
+    torch's ranks rendezvous through the c10d store at a free port of that host); in an array: `CPT_MEMBER` (from 0).
 
     The argv ends with an exit code of `cpt.errors`: 75 asks to be requeued, 93 must not be; the same argv again goes on where it stopped.
     SIGTERM and SIGUSR1 ask it to commit and end.

@@ -1,8 +1,10 @@
 """The nodes of one job: node 0 says where to go on from, the others follow, and none works on once another has failed.
 
-Each follower keeps one connection to node 0, on the port after the one where the ranks meet. What travels is a line of JSON each way: the
-leader's word on the attempt, and at the end the follower's exit code. A connection that breaks means that its other end is no more. Like
-torch's own rendezvous this trusts the network between the nodes; nothing secret, and nothing to execute, crosses it.
+Each follower keeps one connection to node 0, on the first of `PORTS` ports from MASTER_PORT on that is free there: a port that another
+program has, or another job's agents, is passed over. What travels is a line of JSON each way: who is there for which run, the leader's
+word on the attempt (a port that it has just found free, where the ranks meet), and at the end the follower's exit code. A connection that
+breaks means that its other end is no more. Like torch's own rendezvous this trusts the network between the nodes; nothing secret, and
+nothing to execute, crosses it.
 """
 
 from __future__ import annotations
@@ -18,8 +20,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from cpt.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_OURS, EXIT_PREEMPTED, CptError, Fault, ResourceError
-from cpt.launch.processes import Place, Processes
+from cpt.launch.processes import Place, Processes, free_port
 
+PORTS = 16
+"""Ports that the agents may meet on."""
+HELLO_S = 2.0
+"""Seconds in which whoever connects must have said who is there: less than `ANSWER_S`, so that a silent stranger keeps nobody out."""
+ANSWER_S = 10.0
+"""Seconds in which whoever listens must have answered."""
 GATHER_S = 900.0
 """Seconds that node 0 waits for the others, and they for it: containers start at different speeds."""
 TOGETHER_S = 120.0
@@ -49,10 +57,11 @@ class Leader:
 
     Args:
         processes: Of this node.
+        run: What the run is known by on all nodes.
     """
 
-    def __init__(self, processes: Processes) -> None:
-        self.processes = processes
+    def __init__(self, processes: Processes, run: str) -> None:
+        self.processes, self._run = processes, run
         self._followers: dict[int, socket.socket] = {}
         self._codes: dict[int, int] = {}
         self._first_ended: float | None = None
@@ -75,24 +84,34 @@ class Leader:
 
     def run(self, argv: Sequence[str], word: dict[str, Any]) -> int:
         """Gives the other nodes `word`, runs `argv` here, and returns the exit code of the whole."""
+        port = free_port()
         for follower in self._followers.values():
-            _send(follower, word)
-        return self._overall(self.processes.run(argv, self._has_lost_one))
+            _send(follower, {**word, "port": port})
+        return self._overall(self.processes.meeting_at(port).run(argv, self._has_lost_one))
 
     def _gather(self, place: Place) -> None:
-        assert place.port is not None
         deadline = time.monotonic() + GATHER_S
-        with socket.create_server(("", place.port + 1)) as server:
+        with _listening(place) as server:
             server.settimeout(1.0)
             while missing := sorted(set(range(1, place.nodes)) - set(self._followers)):
                 if time.monotonic() > deadline:
                     raise CptError(f"node {missing[0]} of {place.nodes} did not come within {GATHER_S:.0f} s")
                 with contextlib.suppress(TimeoutError):
                     connection, _ = server.accept()
-                    connection.settimeout(10.0)
+                    connection.settimeout(HELLO_S)
                     _keep_alive(connection)
-                    if (hello := _receive(connection)) is not None:
-                        self._followers[int(hello["node"])] = connection
+                    self._welcome(connection)
+
+    def _welcome(self, connection: socket.socket) -> None:
+        """Takes in a follower of this run; whoever else has come is shown out."""
+        hello = _receive(connection)
+        if hello is None or hello.get("run") != self._run:
+            connection.close()
+            return
+        with contextlib.suppress(OSError):  # it may have given up, and comes again
+            _send(connection, {"run": self._run})
+            connection.settimeout(None)
+            self._followers[int(hello["node"])] = connection
 
     def _has_lost_one(self) -> bool:
         """Whether a follower has failed, or has ended so long ago that the others will not end by themselves."""
@@ -132,19 +151,22 @@ class Follower:
 
     Args:
         processes: Of this node.
+        run: What the run is known by on all nodes.
 
     Raises:
         CptError: Node 0 cannot be reached.
     """
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, run: str) -> None:
         self.processes = processes
-        self._leader = _connect(processes.place)
-        _send(self._leader, {"node": processes.place.node})
+        self._leader = _connect(processes.place, run)
 
     def hear(self) -> dict[str, Any] | None:
         """Node 0's word; None where it has nothing to do or is no more."""
-        return _receive(self._leader)
+        word = _receive(self._leader)
+        if word is not None:
+            self.processes = self.processes.meeting_at(word["port"])
+        return word
 
     def run(self, argv: Sequence[str]) -> int:
         """Runs `argv` here and returns its exit code."""
@@ -165,20 +187,45 @@ class Follower:
 _ENDED_WELL = (EXIT_DONE, EXIT_PREEMPTED, EXIT_INTERRUPTED)
 
 
-def _connect(place: Place) -> socket.socket:
-    assert place.port is not None
+def _listening(place: Place) -> socket.socket:
+    """A server on the first port that is free."""
+    for port in _ports(place):
+        with contextlib.suppress(OSError):
+            return socket.create_server(("", port))
+    ports = _ports(place)
+    raise CptError(f"no port from {ports[0]} to {ports[-1]} is free on node 0")
+
+
+def _connect(place: Place, run: str) -> socket.socket:
+    """The connection to node 0 of this run, wherever it listens; as often as it takes."""
     deadline = time.monotonic() + GATHER_S
     while True:
-        try:
-            connection = socket.create_connection((place.host, place.port + 1), timeout=10.0)
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise CptError(f"node 0 ({place.host}:{place.port + 1}) cannot be reached: {error}") from error
-            time.sleep(0.5)
-        else:
+        for port in _ports(place):
+            if (connection := _introduced(place, port, run)) is not None:
+                return connection
+        if time.monotonic() > deadline:
+            raise CptError(f"node 0 ({place.host}, ports {_ports(place)[0]} and on) cannot be reached")
+        time.sleep(0.5)
+
+
+def _introduced(place: Place, port: int, run: str) -> socket.socket | None:
+    """A connection to a port of node 0, if it is this run's leader who answers there."""
+    connection: socket.socket | None = None
+    with contextlib.suppress(OSError):
+        connection = socket.create_connection((place.host, port), timeout=ANSWER_S)
+        _send(connection, {"node": place.node, "run": run})
+        if (_receive(connection) or {}).get("run") == run:
             connection.settimeout(None)
             _keep_alive(connection)
             return connection
+    if connection is not None:
+        connection.close()
+    return None
+
+
+def _ports(place: Place) -> range:
+    assert place.port is not None
+    return range(place.port, place.port + PORTS)
 
 
 def _keep_alive(connection: socket.socket) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -36,7 +36,8 @@ class Place:
         node: Its number, from 0.
         nodes: How many there are.
         host: Node 0, as the others reach it.
-        port: Free on node 0: where the ranks meet, in torch's c10d store; None: one that is free now (one node only).
+        port: Of node 0: where the nodes meet (`cpt.launch.nodes`), and then the ranks, in torch's c10d store; None: one that is free (one
+            node only).
     """
 
     node: int = 0
@@ -62,6 +63,10 @@ class Processes:
     count: int
     place: Place = field(default_factory=Place)
     env: Mapping[str, str] = field(default_factory=dict)
+
+    def meeting_at(self, port: int) -> Processes:
+        """The same, with another port."""
+        return replace(self, place=replace(self.place, port=port))
 
     def run(self, argv: Sequence[str], abandoned: Callable[[], bool] = lambda: False) -> int:
         """Starts them, waits for all, and returns the task's exit code (`cpt.errors`).
@@ -98,7 +103,7 @@ class _Group:
 
         None is told to stop before all are there. Other threads do not block the signals, so one may be received meanwhile: it is kept.
         """
-        port = wanted.place.port or _free_port()
+        port = wanted.place.port or free_port()
         earlier = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_CODES)
         try:
             for local_rank in range(wanted.count):
@@ -204,9 +209,10 @@ def _log(rank: int) -> Iterator[IO[bytes] | None]:
         yield None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody has now."""
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
+        unused.bind(("", 0))
         return int(unused.getsockname()[1])
 
 
