@@ -69,6 +69,7 @@ def test_a_job_is_cancelled_and_gone_on_with(cpt: Callable, tmp_path: Path) -> N
     assert f"done  {done + 2} steps" in cpt("jobs", "wait", "o/long").stdout
 
 
+@pytest.mark.long
 def test_a_job_knows_its_data_by_what_was_validated_and_needs_the_file_no_more(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", *ELSEWHERE, "run.name=gone")
     (tmp_path / "domain.jsonl").unlink()

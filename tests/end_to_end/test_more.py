@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from command import write_domain
 from runs import QUICK, losses
 
@@ -28,6 +29,7 @@ def test_a_disk_without_room_for_the_checkpoint_is_one_line(tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "o/r/checkpoints").iterdir()] == []
 
 
+@pytest.mark.long
 def test_other_limits_on_the_way_are_said_or_refused(tmp_path: Path, cpt: Callable) -> None:
     words = ("train", *QUICK, "train.validate_every=null", "checkpoint.every=2", "run.output=o", "run.name=r")
     cpt(*words, "train.max_steps=4")
@@ -66,6 +68,7 @@ def test_a_run_that_is_stopped_before_its_first_step_says_so(tmp_path: Path) -> 
     assert json.loads((tmp_path / "o/r/manifest.json").read_text())["status"] == "interrupted"
 
 
+@pytest.mark.long
 def test_a_run_that_begins_anew_keeps_no_sample_of_its_first_beginning(tmp_path: Path, cpt: Callable) -> None:
     words = ("train", *QUICK, "train.max_steps=1", "run.output=o", "run.name=r")
     cpt(*words)

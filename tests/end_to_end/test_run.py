@@ -90,7 +90,9 @@ def test_invalid_data_is_refused_before_anything_is_written(cpt: Callable, tmp_p
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR1, 75)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), pytest.param(signal.SIGUSR1, 75, marks=pytest.mark.long)]
+)
 def test_a_signal_commits_and_the_same_command_goes_on(tmp_path: Path, cpt: Callable, number: int, code: int) -> None:
     run = tmp_path / "o" / "r"
     with subprocess.Popen([sys.executable, "-m", "cpt", "train", *LONG], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:

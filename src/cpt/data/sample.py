@@ -150,8 +150,17 @@ def docstrings(file: Path) -> str:
     except (SyntaxError, ValueError):
         return ""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    found = [ast.get_docstring(node) or "" for node in ast.walk(tree) if isinstance(node, documented)]
+    found = [ast.get_docstring(node) or "" for node in _statements(tree) if isinstance(node, documented)]
     return "\n\n".join(text for text in found if len(text) >= SHORTEST_DOCSTRING)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The tree and its statements in the order of `ast.walk`, which visits every expression too and takes as long as parsing."""
+    level: list[ast.AST] = [tree]
+    while level:
+        yield from level
+        fields = [value for node in level for _, value in ast.iter_fields(node) if isinstance(value, list)]
+        level = [child for field in fields for child in field if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case)]
 
 
 def topics(held_out: bool) -> list[str]:
