@@ -20,6 +20,7 @@ from cpt.errors import Fault, RecipeError
 from cpt.recipe import limits
 from cpt.recipe.amazon_layout import INTERVAL, Layout, is_share, layout_of, leaves, put
 from cpt.recipe.changes import did_you_mean
+from cpt.recipe.document import Dumper, is_word
 from cpt.recipe.gate import read_yaml, walk
 from cpt.recipe.limits import ModelClass
 from cpt.recipe.schema import Recipe
@@ -195,12 +196,8 @@ def _shown(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes texts as Amazon does: in double quotes, plain words excepted."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """Writes equal objects out twice: a recipe has no anchors."""
-        return True
+class _Dumper(Dumper):
+    """Writes texts as Amazon does: in double quotes, plain words of small letters excepted."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> Any:  # noqa: ARG002
         """Indents lists under their key."""
@@ -208,7 +205,8 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if re.fullmatch(r"[a-z][a-z0-9_]*", text) else '"')
+    is_plain = re.fullmatch(r"[a-z][a-z0-9_]*", text) and is_word(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_plain else '"')
 
 
 _Dumper.add_representer(str, _text)

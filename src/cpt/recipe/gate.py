@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from cpt.errors import Fault, RecipeError
+from cpt.recipe.document import Dumper
 
 MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_SECONDS, MAX_FAULTS = 1_000_000, 64, 50_000, 2.0, 20
 INSTANTIATION_KEYS = frozenset({"_target_", "_partial_", "_args_", "_recursive_", "_convert_"})
@@ -50,14 +51,11 @@ class _Loader(_Parser):  # type: ignore[misc]
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.mapping)
 
 
-class _Dumper(yaml.SafeDumper):
-    """Quotes what a reader of YAML 1.1 or 1.2 could take for something else than text."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """Writes equal objects out twice: what is written here must pass the gate again."""
-        return True
+class _Dumper(Dumper):
+    """Quotes only what Python's readers could take for something else than text: a recipe is for people too."""
 
 
+_Dumper.add_representer(str, Dumper.represent_str)
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"(?:{_FLOAT.pattern})$"), list("-+.0123456789"))
 
 

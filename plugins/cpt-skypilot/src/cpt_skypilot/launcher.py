@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from cpt.contracts import JobRef, JobState, JobStatus, Launcher, Task
 from cpt.errors import Fault, ResourceError
+from cpt.recipe.document import write_document
 from cpt_skypilot import sky
 from cpt_skypilot.options import SkypilotOptions
-from cpt_skypilot.sky_task import job_name, sky_task, write_task
+from cpt_skypilot.sky_task import job_name, sky_task
 
 STATES = {
     "PENDING": JobState.QUEUED,
@@ -66,7 +67,7 @@ class SkypilotLauncher(Launcher):
     def render(self, task: Task) -> Mapping[str, str]:
         """A SkyPilot task file a member."""
         names = [f"task-{member}.yaml" for member in range(task.members)] if task.members > 1 else ["task.yaml"]
-        return {name: write_task(sky_task(task, self._wanted, member)) for member, name in enumerate(names)}
+        return {name: write_document(sky_task(task, self._wanted, member)) for member, name in enumerate(names)}
 
     def submit(self, task: Task) -> tuple[str, ...]:
         """Launches every member's job, or none."""

@@ -11,8 +11,6 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from cpt.contracts import Task
 from cpt.errors import EXIT_PREEMPTED, Fault, ResourceError
 from cpt_skypilot.options import SkypilotOptions
@@ -47,11 +45,6 @@ def sky_task(task: Task, options: SkypilotOptions, member: int) -> dict[str, Any
     )
 
 
-def write_task(tree: Mapping[str, Any]) -> str:
-    """The task as YAML, scripts as they are."""
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=140)
-
-
 def job_name(name: str) -> str:
     """`name`, beginning with a letter, as SkyPilot wants it."""
     legal = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
@@ -83,14 +76,3 @@ def _resources(task: Task, options: SkypilotOptions) -> dict[str, Any]:
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
     """`fields` without those that say nothing."""
     return {name: value for name, value in fields.items() if value is not None and value != {}}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes scripts as blocks."""
-
-
-def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
-
-
-_Dumper.add_representer(str, _represent_text)
