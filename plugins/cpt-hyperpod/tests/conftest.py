@@ -138,7 +138,8 @@ class Kubernetes(Api):
     def __init__(self) -> None:
         self.objects: dict[str, Object] = {}
         self.logs: dict[tuple[str, str], str] = {}
-        self.allowed = True
+        self.denied: set[tuple[str, str]] = set()
+        """Verbs and resources that this user may not."""
         self.offers = list(RESOURCES)
         self.refuses = ""
         self.requests: list[tuple[str, str]] = []
@@ -150,8 +151,9 @@ class Kubernetes(Api):
         if method == "GET" and (found := _discovery(path, self.offers)):
             return 200, found
         if path.endswith("/selfsubjectaccessreviews"):
-            review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
-            return 201, {**review, "status": {"allowed": self.allowed}}
+            review = json.loads(body)
+            right = review["spec"]["resourceAttributes"]
+            return 201, {**review, "status": {"allowed": (right["verb"], right["resource"]) not in self.denied}}
         if path.endswith("/log"):
             text = self.logs.get((path.split("/")[-2], query["container"][0]))
             return (200, text) if text is not None else (400, _status("BadRequest", "container is waiting to start"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -127,10 +128,10 @@ def test_each_nodes_lines_come_in_order_the_masters_first(
         ("node 0", "prepared"),
         ("node 0", "m one"),
         ("node 0", "m two"),
-        ("node 1", "w-2 one"),
-        ("node 1", "w-2 two"),
-        ("node 2", "w-10 one"),
-        ("node 2", "w-10 two"),
+        ("node 3", "w-2 one"),
+        ("node 3", "w-2 two"),
+        ("node 11", "w-10 one"),
+        ("node 11", "w-10 two"),
     ]
 
 
@@ -160,8 +161,21 @@ def test_a_manifest_that_names_no_checkpoint_is_refused(
         launcher().results(submitted)
 
 
+@pytest.mark.parametrize("lost", ["folder", "cluster"])
+def test_where_a_job_has_written_is_known_from_its_folder_or_the_cluster(
+    submitted: JobRef, launcher: Callable[..., HyperpodLauncher], kubernetes: Any, manifest: Callable[[str], None], lost: str
+) -> None:
+    manifest(json.dumps({"checkpoint_s3_bucket": ESCROW}))
+    if lost == "cluster":
+        kubernetes.objects.clear()
+    else:
+        shutil.rmtree(submitted.folder)
+    assert launcher().results(submitted)["checkpoint_s3_bucket"] == ESCROW
+
+
 def test_a_job_whose_recipe_is_gone_is_refused(submitted: JobRef, launcher: Callable[..., HyperpodLauncher], kubernetes: Any) -> None:
     kubernetes.objects.clear()
+    shutil.rmtree(submitted.folder)
     with pytest.raises(CheckpointError, match="is gone"):
         launcher().results(submitted)
 
@@ -178,7 +192,7 @@ def test_an_api_that_cannot_be_reached_is_no_unknown_job(
     submitted: JobRef, launcher: Callable[..., HyperpodLauncher], kubernetes: Any
 ) -> None:
     kubernetes.close()
-    with pytest.raises(ResourceError, match="refused"):
+    with pytest.raises(ResourceError, match=r"refused.*kubectl cluster-info.*hyperpod connect-cluster"):
         launcher().status(submitted)
 
 

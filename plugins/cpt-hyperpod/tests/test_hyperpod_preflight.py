@@ -7,17 +7,23 @@ own that answers in the shape of botocore's model of DescribeCluster, through wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.stub import Stubber
 
 from cpt.contracts import Task
 from cpt.errors import Fault, ResourceError
 from cpt_hyperpod import HyperpodLauncher
+from cpt_hyperpod.aws import Aws
+from cpt_hyperpod.nova_job import NovaJob
+from cpt_hyperpod.s3 import location_faults
 
 Check = Callable[..., list[Fault]]
+OUTPUT_ALONE = NovaJob("my-run", {"run": {"output_s3_path": "s3://output/runs"}}, "ml.p5.48xlarge", "image", "init")
 
 
 @pytest.fixture
@@ -153,10 +159,34 @@ def test_a_bucket_in_another_region_is_refused_once(check: Check, s3: Any) -> No
     assert "the bucket is in eu-west-1" in fault.rule
 
 
-def test_a_user_who_may_not_submit_is_told(check: Check, kubernetes: Any) -> None:
-    kubernetes.allowed = False
+def test_an_output_bucket_of_another_account_is_refused() -> None:
+    """moto hears no ExpectedBucketOwner (5.2): botocore's stub gives the two answers that S3 documents."""
+    aws = Aws("us-east-1")
+    with closing(boto3.client("s3", region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test")) as client:
+        aws.s3 = client
+        for code, says in ((403, "the bucket is another account's"), (500, "s3:ListBucket failed")):
+            with Stubber(client) as s3:
+                bucket = {"Bucket": "output"}
+                s3.add_response("head_bucket", {}, bucket)
+                s3.add_client_error(
+                    "head_bucket", str(code), http_status_code=code, expected_params={**bucket, "ExpectedBucketOwner": "1" * 12}
+                )
+                [fault] = location_faults(aws, OUTPUT_ALONE, "us-east-1", "1" * 12)
+                s3.assert_no_pending_responses()
+            assert fault.where == "run.output"
+            assert says in fault.rule
+
+
+def test_a_user_who_may_not_do_all_that_a_job_needs_is_told(check: Check, kubernetes: Any) -> None:
+    for resource in ("pytorchjobs", "configmaps"):
+        for verb in ("create", "get", "patch", "delete"):
+            kubernetes.denied = {(verb, resource)}
+            [fault] = check()
+            assert (fault.where, fault.value) == ("launcher.options.namespace", "kubeflow")
+            assert fault.rule == f"this user may not {verb} {resource} there"
+    kubernetes.denied |= {("patch", "pytorchjobs")}
     [fault] = check()
-    assert (fault.where, fault.value) == ("launcher.options.namespace", "kubeflow")
+    assert fault.rule == "this user may not patch pytorchjobs, delete configmaps there"
 
 
 def test_a_cluster_without_the_training_operator_is_refused(check: Check, kubernetes: Any) -> None:
@@ -167,19 +197,21 @@ def test_a_cluster_without_the_training_operator_is_refused(check: Check, kubern
 
 def test_a_context_that_is_not_there_is_refused(check: Check) -> None:
     [fault] = check(context="absent")
-    assert "absent" in fault.where
+    assert "absent" in fault.rule
     assert "launcher.options.context" in fault.cure
+    assert "hyperpod connect-cluster" in fault.cure
 
 
 def test_a_machine_without_kubectl_is_told(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     [fault] = check()
     assert (fault.where, fault.rule) == ("kubectl", "is not on PATH")
+    assert "hyperpod connect-cluster" in fault.cure
 
 
 def test_all_that_is_wrong_is_said_at_once(check: Check, sagemaker: Any, kubernetes: Any) -> None:
     sagemaker.cluster["RestrictedInstanceGroups"][0]["CurrentCount"] = 1
-    kubernetes.allowed = False
+    kubernetes.denied = {("create", "pytorchjobs")}
     faults = check("data.train=s3://data/absent.jsonl", "run.output=s3://absent/x", account="000000000000")
     assert [fault.where for fault in faults] == [
         "launcher.options.account",

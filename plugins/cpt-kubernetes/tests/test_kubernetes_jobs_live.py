@@ -255,16 +255,18 @@ def test_a_cluster_that_does_not_answer_is_one_fault(cluster: Cluster, task: Tas
     monkeypatch.setenv("KUBECONFIG", str(cluster.folder / "none"))
     [fault] = faults(task, queue="team-a")
     assert "refused" in fault
+    assert fault.endswith("Look with kubectl cluster-info; launcher.options.context names another cluster.")
 
 
 def test_a_context_that_is_not_there_is_named(task: Task) -> None:
     [fault] = faults(task, context="production")
     assert 'context "production" does not exist' in fault
+    assert fault.endswith("Give launcher.options.context one of kubectl config get-contexts.")
 
 
 def test_without_kubectl_the_fault_says_so(task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert faults(task) == ["launcher: kubernetes: kubectl is not on PATH."]
+    assert faults(task) == ["kubectl: is not on PATH. Install it."]
     assert not KubernetesLauncher.is_offered_here()
 
 

@@ -15,15 +15,15 @@ from cpt.errors import CheckpointError, Fault, ResourceError
 from cpt.recipe import amazon
 from cpt_hyperpod import images, preflight
 from cpt_hyperpod.aws import Aws
-from cpt_hyperpod.kubectl import Kubectl
 from cpt_hyperpod.nova_job import NovaJob, nova_job
 from cpt_hyperpod.objects import ACCOUNT_PLACEHOLDER, CONFIG_FILE, config_map_name, objects, to_yaml
 from cpt_hyperpod.options import HyperpodOptions
 from cpt_hyperpod.overrides import override_parameters
 from cpt_hyperpod.pods import image_digest, lines
 from cpt_hyperpod.s3 import checkpoint_of
+from cpt_kubernetes.kubectl import Kubectl
 
-MANIFEST = "pytorchjob.yaml"
+MANIFEST, RECIPE = "pytorchjob.yaml", "recipe.yaml"
 STATES = {"Succeeded": JobState.COMPLETED, "Failed": JobState.FAILED, "Running": JobState.RUNNING}
 """The state that a PyTorchJob's condition means; of all others (Created, Restarting, Suspended): queued."""
 
@@ -43,7 +43,7 @@ class HyperpodLauncher(Launcher):
         assert isinstance(options, HyperpodOptions)
         super().__init__(options)
         self._options = options
-        self._kubectl = Kubectl(options)
+        self._kubectl = Kubectl(options.context, options.namespace, connect="hyperpod connect-cluster")
 
     def check(self, task: Task) -> None:
         """Holds the job against the account, the cluster, the buckets and the Kubernetes API; warns of images that move."""
@@ -73,9 +73,9 @@ class HyperpodLauncher(Launcher):
     def status(self, job: JobRef) -> JobStatus:
         """The newest of the PyTorchJob's conditions that holds."""
         found = self._kubectl.get(f"{preflight.JOBS}/{job.id}")
-        if found is None and _cancelled(Path(job.folder), job.id).exists():
+        if not found and _cancelled(Path(job.folder), job.id).exists():
             return JobStatus(JobState.CANCELLED)
-        if found is None:
+        if not found:
             return JobStatus(JobState.UNKNOWN, f"no such job in the namespace {self._options.namespace}: deleted")
         holding = [condition for condition in found.get("status", {}).get("conditions", []) if condition.get("status") == "True"]
         if not holding:
@@ -109,17 +109,21 @@ class HyperpodLauncher(Launcher):
     def _files(self, job: NovaJob, account: str) -> dict[str, str]:
         return {
             MANIFEST: to_yaml(objects(job, self._options, account)),
-            "recipe.yaml": amazon.render(job.recipe),
+            RECIPE: amazon.render(job.recipe),
             "override-parameters.json": override_parameters(job),
         }
 
     def _output(self, job: JobRef) -> str:
-        """Where the job writes, as its ConfigMap says."""
-        found = self._kubectl.get(f"configmaps/{config_map_name(job.id)}")
-        if found is None:
+        """Where the job writes, as the recipe in its folder says; from another machine, as its ConfigMap does."""
+        file = Path(job.folder) / RECIPE
+        if file.exists():
+            text = file.read_text(encoding="utf-8")
+        elif found := self._kubectl.get(f"configmaps/{config_map_name(job.id)}"):
+            text = found["data"][CONFIG_FILE]
+        else:
             cure = "Name the s3://.../manifest.json under its output as model.init"
             raise CheckpointError("configmap", config_map_name(job.id), "is gone, and with it where the job has written", cure)
-        return str(yaml.safe_load(found["data"][CONFIG_FILE])["run"]["output_s3_path"])
+        return str(yaml.safe_load(text)["run"]["output_s3_path"])
 
     def _make_way(self, job: NovaJob) -> None:
         state = self.status(JobRef(job.name, job.name, "")).state

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
 from cpt.recipe import amazon
+from cpt.recipe.document import write_document
 from cpt_hyperpod.nova_job import INSTANCES, NovaJob
 from cpt_hyperpod.options import HyperpodOptions
 
@@ -69,8 +67,8 @@ def objects(job: NovaJob, options: HyperpodOptions, account: str) -> tuple[Objec
 
 
 def to_yaml(documents: Iterable[Mapping[str, Any]]) -> str:
-    """Several objects as one YAML text, which readers of YAML 1.1 and 1.2 read back to the same values."""
-    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1_000_000, explicit_start=True)
+    """Several objects as one text."""
+    return "".join(f"---\n{write_document(document)}" for document in documents)
 
 
 def _replicas(nodes: int, pod: Object) -> Object:
@@ -124,19 +122,3 @@ def _volumes(job: NovaJob) -> list[Object]:
         {"name": CONFIG, "configMap": {"name": config_map_name(job.name)}},
         {"name": SHARED_MEMORY, "emptyDir": {"medium": "Memory"}},
     ]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes texts in double quotes unless no reader can take them for anything else, and several lines as a block."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
-        """Writes equal objects out twice."""
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    plain = re.fullmatch(r"[A-Za-z/][A-Za-z0-9./_-]+", text)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None if plain else '"')
-
-
-_Dumper.add_representer(str, _text)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cpt.errors import Fault, ResourceError
+from cpt.recipe.document import write_document
 from cpt_hyperpod.aws import Aws, aws_errors, error_code, explained
-from cpt_hyperpod.kubectl import Kubectl
 from cpt_hyperpod.nova_job import NovaJob
 from cpt_hyperpod.options import HyperpodOptions
 from cpt_hyperpod.s3 import location_faults
+from cpt_kubernetes.kubectl import Kubectl, KubectlError
 
 CLUSTER, GROUP, NODES = "launcher.options.cluster", "launcher.options.instance_group", "cluster.nodes"
 JOBS = "pytorchjobs.kubeflow.org"
+RESOURCES, VERBS = (("kubeflow.org", "pytorchjobs"), ("", "configmaps")), ("create", "get", "patch", "delete")
+"""What a job is made of, by API group, and what is done with it: `apply` asks, creates or patches; one that has failed makes way."""
 Group = Mapping[str, Any]
 
 
@@ -46,7 +50,7 @@ def _aws_faults(job: NovaJob, options: HyperpodOptions, kubectl: Kubectl) -> Ite
         yield Fault("launcher.options.account", str(options.account), rule, "Leave it null, or use that account's credentials")
     aws = Aws(options.region)
     yield from _cluster_faults(aws, job, options, kubectl)
-    yield from location_faults(aws, job, options.region)
+    yield from location_faults(aws, job, options.region, ours)
 
 
 def _cluster_faults(aws: Aws, job: NovaJob, options: HyperpodOptions, kubectl: Kubectl) -> Iterator[Fault]:
@@ -68,7 +72,7 @@ def _cluster_faults(aws: Aws, job: NovaJob, options: HyperpodOptions, kubectl: K
 def _orchestrator_faults(cluster: Mapping[str, Any], options: HyperpodOptions, kubectl: Kubectl) -> Iterator[Fault]:
     """Whether EKS orchestrates the cluster, and kubectl leads there: AWS's commands call a kubeconfig's cluster by its ARN."""
     wanted = cluster.get("Orchestrator", {}).get("Eks", {}).get("ClusterArn")
-    reached = kubectl.cluster_name()
+    reached = _reached(kubectl)
     if wanted is None:
         yield Fault(CLUSTER, options.cluster, "Nova trains on clusters that Amazon EKS orchestrates", "Name one of these")
     elif reached.startswith("arn:") and reached != wanted:
@@ -102,12 +106,40 @@ def _shown(group: Group) -> str:
     return f"{group['InstanceGroupName']} has {group.get('CurrentCount', 0)} of {group.get('TargetCount', 0)}, {group.get('Status')}"
 
 
-def _kubernetes_faults(kubectl: Kubectl, options: HyperpodOptions) -> Iterator[Fault]:
+def _reached(kubectl: Kubectl) -> str:
+    """What the kubeconfig calls the cluster that is reached; empty where there is none."""
     try:
-        allowed = kubectl.may("create", JOBS)
-    except ResourceError as error:
-        yield from error.faults
+        clusters = json.loads(kubectl.run("config", "view", "--minify", "--output=json")).get("clusters")
+    except KubectlError:
+        return ""
+    return str(clusters[0]["name"]) if clusters else ""
+
+
+def _kubernetes_faults(kubectl: Kubectl, options: HyperpodOptions) -> Iterator[Fault]:
+    """Whether the training operator is there, and this user may do all that a job needs."""
+    try:
+        kubectl.run("get", "--raw", "/apis/kubeflow.org/v1")
+        denied = _denied(kubectl, options.namespace)
+    except KubectlError as error:
+        if "(NotFound)" in error.words:
+            yield Fault("kubectl", JOBS, "the cluster has no such resource", "Install Kubeflow's training operator there")
+        else:
+            yield from error.faults
         return
-    if not allowed:
-        rule = f"this user may not create {JOBS} there"
+    if denied:
+        rule = f"this user may not {', '.join(denied)} there"
         yield Fault("launcher.options.namespace", options.namespace, rule, "Have an EKS access entry allow it, or name another namespace")
+
+
+def _denied(kubectl: Kubectl, namespace: str) -> list[str]:
+    """What this user may not do: `patch configmaps`. One start of kubectl asks all, since each may fetch an EKS token first."""
+    asked = [(verb, group, resource) for group, resource in RESOURCES for verb in VERBS]
+    reviews = "".join(f"---\n{write_document(_review(namespace, *right))}" for right in asked)
+    answers = kubectl.run("create", "--filename=-", '--output=jsonpath={.status.allowed}{"\\n"}', stdin=reviews).split()
+    return [f"{verb} {resource}" for (verb, _, resource), answer in zip(asked, answers, strict=True) if answer != "true"]
+
+
+def _review(namespace: str, verb: str, group: str, resource: str) -> dict[str, Any]:
+    right = {"namespace": namespace, "verb": verb, "group": group, "resource": resource}
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview"}
+    return {**kind, "spec": {"resourceAttributes": right}}

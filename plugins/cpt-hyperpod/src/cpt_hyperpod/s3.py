@@ -7,26 +7,36 @@ from collections.abc import Iterator
 from typing import Any
 
 from cpt.errors import CheckpointError, Fault
-from cpt_hyperpod.aws import Aws, aws_errors, error_code, explained
+from cpt_hyperpod.aws import DENIED, Aws, aws_errors, error_code, explained
 from cpt_hyperpod.nova_job import NovaJob
 
 READ = {"data.train": "data_s3_path", "data.validation": "validation_data_s3_path"}
 """Amazon's key of `run` by ours: one object each."""
+OUTPUT = "run.output"
 REGION_HEADER = "x-amz-bucket-region"
 MISSING = ("404", "NoSuchBucket", "NoSuchKey", "NotFound")
 
 
-def location_faults(aws: Aws, job: NovaJob, region: str) -> Iterator[Fault]:
-    """What is wrong with the buckets and objects that `job` names."""
+def location_faults(aws: Aws, job: NovaJob, region: str, account: str) -> Iterator[Fault]:
+    """What is wrong with the buckets and objects that `job` names.
+
+    Args:
+        aws: Who asks.
+        job: What trains.
+        region: Where the buckets must be.
+        account: Whose the output's must be.
+    """
     run = job.recipe["run"]
     objects = {key: uri for key, amazons in READ.items() if (uri := run.get(amazons))}
     bad: set[str] = set()
-    for key, uri in {**objects, "run.output": run["output_s3_path"]}.items():
+    for key, uri in {**objects, OUTPUT: run["output_s3_path"]}.items():
         bucket, name = _parts(uri)
-        if bucket not in bad and (fault := _bucket_fault(aws, key, uri, region)):
+        if bucket in bad:
+            continue
+        if fault := _bucket_fault(aws, key, uri, region):
             bad.add(bucket)
             yield fault
-        elif bucket not in bad and key in objects and (fault := _object_fault(aws, key, bucket, name)):
+        elif fault := _owner_fault(aws, uri, account) if key == OUTPUT else _object_fault(aws, key, bucket, name):
             yield fault
 
 
@@ -72,7 +82,19 @@ def _bucket_fault(aws: Aws, key: str, uri: str, region: str) -> Fault | None:
             return explained(key, uri, "s3:ListBucket", error)
     if (found := _region(answer)) not in (None, region):
         cure = f"Use a bucket in {region}"
-        return Fault(key, uri, f"the bucket is in {found}: Amazon wants data and output in the cluster's region and account", cure)
+        return Fault(key, uri, f"the bucket is in {found}: Amazon wants data and output in the cluster's region", cure)
+    return None
+
+
+def _owner_fault(aws: Aws, uri: str, account: str) -> Fault | None:
+    """Whether a bucket that is there is another account's: S3 then denies what it allowed without the question."""
+    try:
+        aws.s3.head_bucket(Bucket=_parts(uri)[0], ExpectedBucketOwner=account)
+    except aws_errors() as error:
+        if error_code(error) not in DENIED:
+            return explained(OUTPUT, uri, "s3:ListBucket", error)
+        rule = f"the bucket is another account's: Amazon wants the output in the cluster's, {account}"
+        return Fault(OUTPUT, uri, rule, "Use a bucket of that account")
     return None
 
 

@@ -1,4 +1,4 @@
-"""The kubectl program: started by argv, its errors in its own words."""
+"""The kubectl program: started by argv, its errors in its own words, with what to do where it does not reach a cluster."""
 
 from __future__ import annotations
 
@@ -21,17 +21,22 @@ _KLOG = re.compile(r"[EIW][0-9]{4} [0-9:.]+ +[0-9]+ ")
 """How a line begins that kubectl's libraries log beside the error itself."""
 
 
+_NO_CONTEXT = re.compile(r"context .*(does not exist|was not found)|no context exists")
+_NO_ANSWER = re.compile(r"[Uu]nable to connect|connection to the server|connection refused|no such host|[Tt]ime-?out|did not answer")
+
+
 class KubectlError(ResourceError):
     """kubectl refused, or is not there.
 
     Args:
         words: What it said.
         printed: What it had printed on stdout before.
+        cure: What to do.
     """
 
-    def __init__(self, words: str, printed: str = "") -> None:
+    def __init__(self, words: str, printed: str = "", cure: str = "") -> None:
         self.words, self.printed = words, printed
-        super().__init__(Fault("launcher", "kubernetes", words))
+        super().__init__(Fault(PROGRAM, "", words, cure))
 
 
 class Kubectl:
@@ -40,9 +45,11 @@ class Kubectl:
     Args:
         context: Null: the current one.
         namespace: Null: the context's.
+        connect: The command that writes a context for the cluster, named where none is reached; may be empty.
     """
 
-    def __init__(self, context: str | None, namespace: str | None) -> None:
+    def __init__(self, context: str | None, namespace: str | None, connect: str = "") -> None:
+        self._connect = f"; {connect} writes a context" if connect else ""
         given = {"--context": context, "--namespace": namespace}
         self._place = [f"{flag}={value}" for flag, value in given.items() if value]
 
@@ -56,9 +63,9 @@ class Kubectl:
         try:
             done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=PROCESS_TIMEOUT_S, check=False)  # noqa: S603
         except subprocess.TimeoutExpired:
-            raise KubectlError(f"kubectl did not answer within {PROCESS_TIMEOUT_S} s") from None
+            raise self._error(f"did not answer within {PROCESS_TIMEOUT_S} s") from None
         if done.returncode:
-            raise KubectlError(_words(done.stderr), done.stdout)
+            raise self._error(_words(done.stderr), done.stdout)
         return done.stdout
 
     def get(self, *argv: str) -> dict[str, Any]:
@@ -76,8 +83,16 @@ class Kubectl:
     def _command(self, *argv: str) -> list[str]:
         program = shutil.which(PROGRAM)
         if program is None:
-            raise KubectlError("kubectl is not on PATH")
+            raise KubectlError("is not on PATH", cure=f"Install it{self._connect}")
         return [program, *self._place, *argv]
+
+    def _error(self, words: str, printed: str = "") -> KubectlError:
+        cure = ""
+        if _NO_CONTEXT.search(words):
+            cure = f"Give launcher.options.context one of kubectl config get-contexts{self._connect}"
+        elif _NO_ANSWER.search(words):
+            cure = f"Look with kubectl cluster-info; launcher.options.context names another cluster{self._connect}"
+        return KubectlError(words, printed, cure)
 
 
 def has_current_context() -> bool:
@@ -100,4 +115,4 @@ def _current_context(path: Path) -> str:
 
 def _words(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not _KLOG.match(line)]
-    return "; ".join(lines) or "kubectl failed without a word"
+    return "; ".join(lines) or "failed without a word"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,11 +11,12 @@ from pydantic import BaseModel
 
 from cpt.contracts import JobRef, JobState, JobStatus, Launcher, Task
 from cpt.errors import Fault, ResourceError
+from cpt.recipe.document import write_document
 from cpt_kubernetes.kubectl import Kubectl, KubectlError, has_current_context
-from cpt_kubernetes.manifest import write_manifest
 from cpt_kubernetes.options import KubernetesOptions
+from cpt_kubernetes.pods import JOB_LABEL, by_node, pods_of
 from cpt_kubernetes.pytorch_job import CONTAINER, OURS, pytorch_job
-from cpt_kubernetes.status import JOB_LABEL, by_node, has_started, job_status
+from cpt_kubernetes.status import has_started, job_status
 
 FILE = "pytorchjob.yaml"
 RESOURCE = "pytorchjobs.kubeflow.org"
@@ -53,7 +55,7 @@ class KubernetesLauncher(Launcher):
 
     def render(self, task: Task) -> Mapping[str, str]:
         """The one file, `pytorchjob.yaml`: a document a member, for `kubectl create -f`."""
-        return {FILE: write_manifest(pytorch_job(task, self._wanted, member) for member in range(task.members))}
+        return {FILE: "".join(self._document(task, member) for member in range(task.members))}
 
     def submit(self, task: Task) -> tuple[str, ...]:
         """Creates every member's PyTorchJob, or none."""
@@ -70,7 +72,7 @@ class KubernetesLauncher(Launcher):
     def status(self, job: JobRef) -> JobStatus:
         """Where the PyTorchJob stands; cancelled, or unknown, once it is deleted."""
         found = self._kubectl.get(f"{RESOURCE}/{job.id}")
-        return _status(job, found, [pod for _, pod in self._pods(job)] if found else [])
+        return _status(job, found, [pod for _, pod in pods_of(self._kubectl, job.id)] if found else [])
 
     def statuses(self, jobs: Sequence[JobRef]) -> list[JobStatus]:
         """As `status`, for all with one request of kubectl."""
@@ -94,16 +96,16 @@ class KubernetesLauncher(Launcher):
 
     def logs(self, job: JobRef) -> Iterator[tuple[str, str]]:
         """The log of each pod that has started: all processes of a node together, as `node 0`."""
-        for rank, pod in self._pods(job):
+        for rank, pod in pods_of(self._kubectl, job.id):
             if has_started(pod):
                 lines = self._kubectl.lines("logs", f"pods/{pod['metadata']['name']}", f"--container={CONTAINER}")
                 yield from ((f"node {rank}", line) for line in lines)
 
-    def _pods(self, job: JobRef) -> list[tuple[int, dict[str, Any]]]:
-        return by_node(self._kubectl.get("pods", f"--selector={JOB_LABEL}={job.id}").get("items", []))
-
     def _delete(self, name: str) -> None:
         self._kubectl.run("delete", f"{RESOURCE}/{name}", "--ignore-not-found", "--cascade=foreground", "--wait=false")
+
+    def _document(self, task: Task, member: int) -> str:
+        return f"---\n{write_document(pytorch_job(task, self._wanted, member))}"
 
     def _unfit(self, task: Task) -> Iterator[Fault]:
         """What this launcher cannot do, wherever the cluster is."""
@@ -121,12 +123,10 @@ class KubernetesLauncher(Launcher):
 
     def _refused(self, task: Task) -> Iterator[Fault]:
         """What the cluster says to a trial of the first member: no access, operator, namespace, permission or quota, a bad field."""
-        text = write_manifest([pytorch_job(task, self._wanted, 0)])
         try:
-            self._kubectl.run("create", "--filename=-", "--dry-run=server", "--output=name", stdin=text)
+            self._kubectl.run("create", "--filename=-", "--dry-run=server", "--output=name", stdin=self._document(task, 0))
         except KubectlError as error:
-            cure = INSTALL if "no matches for kind" in error.words else ""
-            yield Fault("launcher", "kubernetes", error.words, cure)
+            yield from [replace(fault, cure=INSTALL) if "no matches for kind" in error.words else fault for fault in error.faults]
 
     def _missing(self) -> Iterator[Fault]:
         """Objects that the options name and that are not there; one that may not be read is trusted to be."""

@@ -9,9 +9,6 @@ from cpt.contracts import JobState, JobStatus
 from cpt.errors import EXIT_DONE, EXIT_PREEMPTED
 from cpt_kubernetes.pytorch_job import CONTAINER, QUEUE_LABEL
 
-JOB_LABEL, KIND_LABEL, INDEX_LABEL = (f"training.kubeflow.org/{part}" for part in ("job-name", "replica-type", "replica-index"))
-"""What the operator labels a job's pods with."""
-
 
 def job_status(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobStatus:
     """The status of a PyTorchJob that exists.
@@ -38,11 +35,6 @@ def job_status(job: dict[str, Any], pods: Sequence[dict[str, Any]]) -> JobStatus
         again = "" if code is None else f"started again after {code}"
         return JobStatus(JobState.RUNNING, _joined(waiting or _nodes(pods), again, words))
     return JobStatus(JobState.QUEUED, waiting)
-
-
-def by_node(pods: Sequence[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
-    """Each pod with the rank of its node: the Master's is 0, that of Worker i is i + 1."""
-    return sorted(((_node_rank(pod), pod) for pod in pods), key=lambda ranked: ranked[0])
 
 
 def has_started(pod: dict[str, Any]) -> bool:
@@ -81,8 +73,3 @@ def _joined(*words: str) -> str:
 def _nodes(pods: Sequence[dict[str, Any]]) -> str:
     nodes = dict.fromkeys(str(pod["spec"].get("nodeName", "a node to be chosen")) for pod in pods)
     return f"on {', '.join(nodes)}" if nodes else ""
-
-
-def _node_rank(pod: dict[str, Any]) -> int:
-    labels = pod["metadata"].get("labels", {})
-    return 0 if labels.get(KIND_LABEL, "").lower() == "master" else 1 + int(labels.get(INDEX_LABEL, 0))
