@@ -17,6 +17,7 @@ from typing import Any
 from cpt import storage
 from cpt.cli import exit_code, stop_on_signals
 from cpt.console import say
+from cpt.contracts import JobRef
 from cpt.errors import EXIT_DONE, Stuck
 from cpt.job import run_worker
 from cpt.launch.nodes import Follower, Leader, this_place
@@ -24,7 +25,7 @@ from cpt.launch.processes import Processes
 from cpt.order import ATTEMPTS, Order, Submitted
 from cpt.rundir import RunDirectory
 from cpt.submission import make_submission
-from cpt.submit import make_job, submit
+from cpt.submit import make_job, queue_name, submit
 
 SUBMITTER_S = 60.0
 """Seconds that an agent waits for the submitting process to have noted the job, and to let go of the run."""
@@ -44,7 +45,7 @@ def main(*words: str) -> int:
 def _location(*words: str) -> str:
     if words[0] != "--members":
         return words[0]
-    members = json.loads(Path(words[1]).read_bytes())
+    members = json.loads(storage.read_bytes(words[1]))
     return str(members[int(os.environ["CPT_MEMBER"])])
 
 
@@ -63,7 +64,7 @@ def _lead(run: RunDirectory, order: Order, processes: Processes) -> int:
     leader = Leader(processes, run.uri())
     with leader.gathered():
         submission = make_submission(order.recipe, order.fingerprints, order.processes)
-        submit(submission, run, order.recipe_yaml, lambda argv, step: leader.run(argv, _word(run, step)), _job(run), SUBMITTER_S)
+        submit(submission, run, order.recipe_yaml, lambda argv, step: leader.run(argv, _word(run, step)), _job(run, order), SUBMITTER_S)
     return EXIT_DONE
 
 
@@ -92,12 +93,28 @@ def _follow(run: RunDirectory, order: Order, processes: Processes) -> int:
     return run_worker(make_job(run, submission, resume), follower.run, run.job_folder / f"job-node-{processes.place.node}.json")
 
 
-def _job(run: RunDirectory) -> Submitted | None:
-    """This job, once the submitting process has noted it; None where it never does."""
+def _job(run: RunDirectory, order: Order) -> Submitted | None:
+    """This job: as the submitting process noted it; where somebody submitted it by hand, as its files say; None if nobody told."""
+    own = _by_hand(run, order)
     deadline = time.monotonic() + SUBMITTER_S
-    while ((job := Submitted.read(run)) is None or not job.id) and time.monotonic() < deadline:
+    while True:
+        noted = Submitted.read(run)
+        if (noted is None and own) or (noted and noted.id) or time.monotonic() > deadline:
+            break
         time.sleep(0.2)
-    return job if job and job.id else None
+    if noted is None or not noted.id:
+        return own
+    is_another = own is not None and own.launcher == noted.launcher and own.id not in noted.id.split(",")  # of a chain the id names all
+    return own if is_another else noted
+
+
+def _by_hand(run: RunDirectory, order: Order) -> Submitted | None:
+    """The job that this process is a part of, as the files of a launcher tell it (`cpt.contracts.Task`)."""
+    told = [os.environ.get(f"CPT_JOB_{part}") for part in ("LAUNCHER", "ID", "FOLDER")]
+    if not all(told):
+        return None
+    launcher, job, folder = map(str, told)
+    return Submitted.now(launcher, order.recipe.kept()["launcher"]["options"], JobRef(job, queue_name(run.name), folder))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ class Order:
             StorageError: There is none.
         """
         if not storage.exists(run.uri(ORDER)):
-            raise StorageError(run.location, ORDER, "is not there: nothing was submitted", "cpt train submits a run")
+            cure = f"cpt train submits a run; by hand, with the files of a dry run in DIR: cp DIR/order.json {run.uri('job')}/"
+            raise StorageError(run.location, ORDER, "is not there: nothing was submitted", cure)
         data = json.loads(storage.read_bytes(run.uri(ORDER)))
         recipe = Recipe.model_validate_json(json.dumps(data["recipe"])).read_from_environment(data["environment"])
         return cls(data["run_name"], recipe, data["recipe_yaml"], data["fingerprints"], data["store"], data["folder"], data["processes"])

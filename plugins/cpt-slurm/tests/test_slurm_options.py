@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def arguments(**given: object) -> list[str]:
         ({"gpu_type": "h100"}, "--gpus-per-node=h100:2"),
         ({"gpu_request": "gres"}, "--gres=gpu:2"),
         ({"gpu_request": "gres", "gpu_type": "h100"}, "--gres=gpu:h100:2"),
-        ({}, "--cpus-per-task=4"),
+        ({}, "--cpus-per-task=16"),
         ({"cpus": 6}, "--cpus-per-task=24"),
         ({"memory": 0}, "--mem=0"),
         ({"constraint": "[rack1|rack2]"}, "--constraint=[rack1|rack2]"),
@@ -50,6 +51,20 @@ def arguments(**given: object) -> list[str]:
 )
 def test_an_option_is_one_argument_of_sbatch(given: dict[str, object], argument: str) -> None:
     assert argument in arguments(**given)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "given", "cpus"),
+    [
+        (2, {"gpu_request": "none"}, ["--cpus-per-task=16"]),
+        (0, {}, ["--cpus-per-task=4"]),
+        (2, {"exclusive": True}, []),
+        (2, {"exclusive": True, "cpus": 2}, ["--cpus-per-task=8"]),
+    ],
+)
+def test_a_process_with_a_gpu_has_cpus_to_feed_it(gpus: int, given: dict[str, object], cpus: list[str]) -> None:
+    argv = script.sbatch_argv(replace(TASK, gpus_per_node=gpus), SlurmOptions.model_validate_json(json.dumps(given)))
+    assert [word for word in argv if "cpus" in word] == cpus
 
 
 @pytest.mark.parametrize(

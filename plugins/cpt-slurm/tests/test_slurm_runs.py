@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ RUN = (
 )
 TWO_NODES = (*RUN, "launcher=slurm", "cluster.nodes=2", "cluster.processes=1")
 
+ANY = SlurmLauncher(SlurmLauncher.Options())
+
 
 class Desk:
     """A folder to work from, and its runs."""
@@ -37,16 +40,13 @@ class Desk:
     def __init__(self, folder: Path, cluster: Any) -> None:
         self.folder, self.cluster = folder, cluster
         lines = (f"Valve {n} of the press opens at {n * 7 % 40} bar and closes at {n * 3 % 20} bar; check seal {n % 9}." for n in range(60))
+        self.env = dict(os.environ) | {"OMP_NUM_THREADS": "1", "CPT_STORE": str(folder / "store"), "XDG_CACHE_HOME": str(folder / "cache")}
         (folder / "domain.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines))
 
     def cpt(self, *words: str, code: int = 0) -> str:
         """What the command printed."""
-        env = dict(os.environ) | {
-            "OMP_NUM_THREADS": "1",
-            "CPT_STORE": str(self.folder / "store"),
-            "XDG_CACHE_HOME": str(self.folder / "cache"),
-        }
-        done = subprocess.run([sys.executable, "-m", "cpt", *words], cwd=self.folder, env=env, capture_output=True, text=True, timeout=300)
+        argv = [sys.executable, "-m", "cpt", *words]
+        done = subprocess.run(argv, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=300)
         assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -59,9 +59,9 @@ class Desk:
 
     def wait_for(self, run: str, state: JobState) -> None:
         """Waits for the end of the run's job, and that it is as said."""
-        launcher, job = SlurmLauncher(SlurmLauncher.Options()), self.job(run)
-        self.cluster.wait_until(lambda: launcher.status(job).state.ended, 240)
-        assert launcher.status(job).state is state, list(launcher.logs(job))
+        job = self.job(run)
+        self.cluster.wait_until(lambda: ANY.status(job).state.ended, 240)
+        assert ANY.status(job).state is state, list(ANY.logs(job))
 
     def rows(self, run: str) -> list[dict[str, Any]]:
         """The run's metrics but for its speed."""
@@ -71,6 +71,12 @@ class Desk:
 
     def wait_for_step(self, run: str, step: int) -> None:
         self.cluster.wait_until(lambda: max((row["step"] for row in self.rows(run)), default=0) >= step, 240)
+
+    def by_hand(self, written: str) -> JobRef:
+        """What `submit.sh` of a dry run of the run `by-hand` submits."""
+        done = subprocess.run(["bash", f"{written}/submit.sh"], cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return JobRef(done.stdout.strip(), "by-hand", str(self.folder / "runs" / "by-hand" / "job"))
 
     def final(self, run: str) -> dict[str, bytes]:
         """The files of the run's `final/`."""
@@ -135,6 +141,26 @@ def test_a_sweep_is_an_array(desk: Desk) -> None:
     ids = sorted(member["job"]["id"] for member in members)
     array = ids[0].partition("_")[0]
     assert ids == [f"{array}_0", f"{array}_1"]
+
+
+def test_the_files_of_a_dry_run_submit_the_run_by_hand(desk: Desk) -> None:
+    words = (*RUN, "launcher=slurm", "cluster.processes=1", "train.max_steps=2", "run.name=by-hand")
+    desk.cpt("train", *words, "--dry-run", "launcher.options.render_to=written")
+    refused, accepted = desk.by_hand("written"), None
+    desk.cluster.wait_until(lambda: ANY.status(refused).state.ended)
+    assert (ANY.status(refused).exit_code, "cp DIR/order.json" in " ".join(line for _, line in ANY.logs(refused))) == (2, True)
+
+    (desk.folder / "runs" / "by-hand" / "job" / "order.json").write_bytes((desk.folder / "written" / "order.json").read_bytes())
+    begin = time.monotonic()
+    accepted = desk.by_hand("written")
+    desk.cluster.wait_until(lambda: ANY.status(accepted).state.ended)
+    assert time.monotonic() - begin < 50  # it waits for nobody to note it
+    assert (desk.job("by-hand").id, desk.manifest("by-hand")["job"]["launcher"]) == (accepted.id, "slurm")
+    assert "completed" in desk.cpt("jobs", "status", "runs/by-hand")
+
+    again = desk.by_hand("runs/by-hand/job" if (desk.folder / "runs/by-hand/job/submit.sh").exists() else "written")
+    desk.cluster.wait_until(lambda: ANY.status(again).state.ended)
+    assert ANY.status(again).state is JobState.COMPLETED
 
 
 def processes_of(job: str) -> list[int]:

@@ -249,18 +249,27 @@ def test_the_site_file_is_the_users_own(tmp_path: Path, monkeypatch: pytest.Monk
         ("apptainer", "apptainer exec --nv --bind=/a:/a --bind=/c:/d"),
         (
             "enroot",
-            "enroot start --mount /a:/a --mount /c:/d "
-            "--env NODE_RANK --env MASTER_ADDR --env MASTER_PORT --env CPT_RANK_LOGS --env SAID --",
+            "enroot start --mount /a:/a --mount /c:/d --env NODE_RANK --env MASTER_ADDR --env MASTER_PORT --env SLURM_JOB_ID "
+            "--env CPT_RANK_LOGS --env CPT_JOB_LAUNCHER --env CPT_JOB_ID --env CPT_JOB_FOLDER --env CUDA_VISIBLE_DEVICES --env SAID "
+            "--env NCCL_SOCKET_IFNAME --",
         ),
     ],
 )
 def test_containers_are_started_by_their_runtime(tmp_path: Path, runtime: str, program: str) -> None:
-    container = {"runtime": runtime, "image": "my image", "mounts": ["/a", "/c:/d"]}
+    container = {"runtime": runtime, "image": "my image", "mounts": ["/a", "/c:/d"], "env": ["NCCL_SOCKET_IFNAME"]}
     task = replace(TASK, folder=tmp_path / "job", env={"SAID": "x"})
     [(argv, _)] = calls_of("srun", run_script(script.batch_script(task, options(container=container, python="python3.12"), None), tmp_path))
     assert argv[argv.index("sh") + 4 :] == [*program.split(), *(["my image"] if program else []), "python3.12", *TASK.argv[1:]]
     pyxis = [word for word in argv if word.startswith("--container")]
-    assert pyxis == (["--container-image=my image", "--container-mounts=/a:/a,/c:/d"] if runtime == "pyxis" else [])
+    wanted = ["--container-image=my image", "--container-mounts=/a:/a,/c:/d", "--container-env=NCCL_SOCKET_IFNAME"]
+    assert pyxis == (wanted if runtime == "pyxis" else [])
+
+
+@pytest.mark.parametrize(("given", "passed"), [({}, True), ({"gpu_request": "none"}, False)])
+def test_a_container_sees_the_gpus_that_slurm_gave_and_all_where_it_gives_none(given: dict[str, object], passed: bool) -> None:
+    """An empty CUDA_VISIBLE_DEVICES would hide every GPU."""
+    text = script.batch_script(TASK, options(container={"runtime": "enroot", "image": "x"}, **given), None)
+    assert ("--env CUDA_VISIBLE_DEVICES" in text) is passed
 
 
 def test_a_percent_sign_in_a_folder_is_no_pattern_of_slurms() -> None:

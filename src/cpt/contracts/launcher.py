@@ -27,7 +27,8 @@ class Task:
 
     What the argv finds in its environment, beside `env`, where there are several nodes: `NODE_RANK` (from 0), `MASTER_ADDR` (the host of
     node 0, as the others reach it) and `MASTER_PORT` (the same for all: the agents meet there, or on one of the 15 ports after it, and have
-    torch's ranks rendezvous through the c10d store at a free port of that host); in an array: `CPT_MEMBER` (from 0).
+    torch's ranks rendezvous through the c10d store at a free port of that host); in an array: `CPT_MEMBER` (from 0). Files that
+    can be submitted by hand also set `CPT_JOB_LAUNCHER` (the launcher's name), `CPT_JOB_ID` and `CPT_JOB_FOLDER`: nobody else notes it.
 
     The argv ends with an exit code of `cpt.errors`: 75 asks to be requeued, 93 must not be; the same argv again goes on where it stopped.
     SIGTERM and SIGUSR1 ask it to commit and end.

@@ -70,6 +70,9 @@ class Container(Frozen):
     """What starts it: pyxis is a part of srun, the others are programs on the nodes."""
     mounts: tuple[Annotated[str, Field(pattern=r"^/[^:,\x00-\x1f\x7f]*(:/[^:,\x00-\x1f\x7f]*)?$")], ...] = ()
     """Folders of the nodes to be seen inside, `/here` or `/here:/inside`; the run, its data and its store must be among them."""
+    env: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], ...] = ()
+    """Names of the node's variables, as the site file exports them, that are to be seen inside: enroot passes no others, and with pyxis
+    they come before the image's own. apptainer passes all."""
 
 
 class SlurmOptions(LauncherOptions):
@@ -88,7 +91,7 @@ class SlurmOptions(LauncherOptions):
     gpu_type: Line | None = None
     """Type of GPU, in the cluster's own words."""
     cpus: Annotated[int, Field(ge=1)] | None = None
-    """CPUs of each process; null: 1, or all of the node with `exclusive`."""
+    """CPUs of each process; null: 4 with a GPU, 1 without, or all of the node with `exclusive`."""
     memory: Line | None = None
     """Memory of a node, as `200G`; 0: all of it."""
     constraint: Line | None = None

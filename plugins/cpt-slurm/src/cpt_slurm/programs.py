@@ -18,6 +18,8 @@ TIMEOUT_S = 100.0
 _KEPT = ("SLURM_CONF", "SLURM_JWT")
 """Where the cluster is and who asks; every other variable of Slurm's belongs to a job that this may run in."""
 _FORGOTTEN = "Invalid job id"
+_UNREACHED = re.compile(r"[Uu]nable to contact slurm controller|[Ss]ocket timed out|Connection (refused|timed out)|Zero Bytes")
+_LOOK = "Look at the cluster with sinfo, and try again once it answers"
 _SPEAKER = re.compile(r"^\w+: (error|fatal): ")
 
 _BY_STATE = {
@@ -68,9 +70,10 @@ def ask(argv: Sequence[str], text: str = "") -> str:
     except FileNotFoundError:
         raise ResourceError.of(missing_programs()) from None
     except subprocess.TimeoutExpired:
-        raise ResourceError(argv[0], "", f"did not answer within {TIMEOUT_S:.0f} s", "Look at the cluster with sinfo") from None
+        raise ResourceError(argv[0], "", f"did not answer within {TIMEOUT_S:.0f} s", _LOOK) from None
     if done.returncode != 0:
-        raise ResourceError(argv[0], "", _own_words(done.stderr) or f"ended with exit code {done.returncode}", "")
+        said = _own_words(done.stderr) or f"ended with exit code {done.returncode}"
+        raise ResourceError(argv[0], "", said, _LOOK if _UNREACHED.search(said) else "")
     return done.stdout
 
 

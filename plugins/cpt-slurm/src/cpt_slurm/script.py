@@ -17,6 +17,8 @@ from cpt_slurm.options import Container, SlurmOptions
 
 SCRIPT, SUBMIT = "slurm.sh", "submit.sh"
 _HERE = f'"$(dirname "$0")/{SCRIPT}"'
+CPUS_A_GPU = 4
+"""For a rank, its data and NCCL's threads, where nobody says how many: few enough for any GPU node, whose GPUs have 4 to 32 each."""
 FINAL = (EXIT_DONE, EXIT_USER, EXIT_STUCK)
 """After these the same argv again is of no use; after all others the next job of a chain goes on."""
 _ADDRESS = r"sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p'"
@@ -29,7 +31,12 @@ _MEET_ANEW = (
 )
 """In a step that may be started again with other nodes than the batch script knows; a container may have no scontrol."""
 
+_FOR_THE_RUN = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "CPT_RANK_LOGS")
+_FOR_THE_RUN += ("CPT_JOB_LAUNCHER", "CPT_JOB_ID", "CPT_JOB_FOLDER")
+"""Variables that enroot has to be told of."""
+
 _BEGINNING = """\
+export CPT_JOB_LAUNCHER=slurm CPT_JOB_ID=$job CPT_JOB_FOLDER=$folder
 export CPT_RANK_LOGS=$folder/logs/$job
 mkdir -p "$CPT_RANK_LOGS"
 rm -f "$folder/exit-$job"
@@ -167,7 +174,7 @@ def _srun(task: Task, options: SlurmOptions) -> str:
     step = [f"--nodes={task.nodes}", "--ntasks-per-node=1", "--export=ALL", "--cpu-bind=none", "--kill-on-bad-exit=0", "--open-mode=append"]
     step += ["--auto-resume=1"] if options.auto_resume else []
     step += _pyxis(container) if container and container.runtime == "pyxis" else []
-    command = [*_started_by(container, task), python, *task.argv[1:]]
+    command = [*_started_by(container, task, counts_gpus=bool(_gpus(task, options))), python, *task.argv[1:]]
     output = f'--output={quoted(_log_folder(task))}/"$job"/node-%n.log'
     on_each_node = (_MEET_ANEW if options.auto_resume else "") + _ON_EACH_NODE
     return f"srun {_words(step)} {output} \\\n    sh -c {quoted(on_each_node)} sh \\\n    {_words(command)}"
@@ -175,18 +182,26 @@ def _srun(task: Task, options: SlurmOptions) -> str:
 
 def _pyxis(container: Container) -> list[str]:
     mounts = ",".join(_both_sides(mount) for mount in container.mounts)
-    return [f"--container-image={container.image}", *([f"--container-mounts={mounts}"] if mounts else [])]
+    return [
+        f"--container-image={container.image}",
+        *([f"--container-mounts={mounts}"] if mounts else []),
+        *([f"--container-env={','.join(container.env)}"] if container.env else []),
+    ]
 
 
-def _started_by(container: Container | None, task: Task) -> list[str]:
-    """The program on the node that starts the container, where one does."""
+def _started_by(container: Container | None, task: Task, counts_gpus: bool) -> list[str]:
+    """The program on the node that starts the container, where one does.
+
+    Slurm sets CUDA_VISIBLE_DEVICES where it counts GPUs; elsewhere all of the node are the job's, and enroot would pass it on empty.
+    """
     if container is None or container.runtime == "pyxis":
         return []
     mounts = [_both_sides(mount) for mount in container.mounts]
     if container.runtime == "apptainer":
         nvidia = ["--nv"] if task.gpus_per_node else []
         return ["apptainer", "exec", *nvidia, *(f"--bind={mount}" for mount in mounts), container.image]
-    variables = ["NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "CPT_RANK_LOGS", *(["CPT_MEMBER"] if task.members > 1 else []), *task.env]
+    variables = [*_FOR_THE_RUN, *(["CPT_MEMBER"] if task.members > 1 else []), *(["CUDA_VISIBLE_DEVICES"] if counts_gpus else [])]
+    variables += [*task.env, *container.env]
     shown = [word for mount in mounts for word in ("--mount", mount)]
     passed = [word for name in variables for word in ("--env", name)]
     return ["enroot", "start", *shown, *passed, "--", container.image]
@@ -206,7 +221,7 @@ def _cpus(task: Task, options: SlurmOptions) -> int | None:
     """Of a node: srun starts one process there, which starts the others."""
     if options.cpus is None and _exclusive(options):
         return None
-    return (options.cpus or 1) * task.processes
+    return (options.cpus or (CPUS_A_GPU if task.gpus_per_node else 1)) * task.processes
 
 
 def _exclusive(options: SlurmOptions) -> bool:

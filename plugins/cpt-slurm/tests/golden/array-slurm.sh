@@ -7,6 +7,7 @@ export CPT_STORE='/shared/a store'
 folder=/shared/runs/my-run/job
 export CPT_MEMBER=$SLURM_ARRAY_TASK_ID
 job=${SLURM_ARRAY_JOB_ID}_$CPT_MEMBER
+export CPT_JOB_LAUNCHER=slurm CPT_JOB_ID=$job CPT_JOB_FOLDER=$folder
 export CPT_RANK_LOGS=$folder/logs/$job
 mkdir -p "$CPT_RANK_LOGS"
 rm -f "$folder/exit-$job"

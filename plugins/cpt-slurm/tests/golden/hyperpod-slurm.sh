@@ -5,6 +5,7 @@ source /home/me/.config/cpt/slurm.sh
 
 folder=/shared/runs/my-run/job
 job=$SLURM_JOB_ID
+export CPT_JOB_LAUNCHER=slurm CPT_JOB_ID=$job CPT_JOB_FOLDER=$folder
 export CPT_RANK_LOGS=$folder/logs/$job
 mkdir -p "$CPT_RANK_LOGS"
 rm -f "$folder/exit-$job"
