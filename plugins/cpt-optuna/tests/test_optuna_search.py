@@ -82,6 +82,15 @@ def test_few_values_are_all_used_and_none_twice() -> None:
     )
 
 
+@pytest.mark.parametrize(("high", "members"), [(0.5, 1), (math.nextafter(0.5, 1), 2)])
+def test_an_interval_of_hardly_a_number_comes_to_an_end(high: float, members: int) -> None:
+    sweeper = OptunaSweeper(OptunaOptions(trials=5), {"model.hidden_dropout": Interval(0.5, high)}, 0)
+    trials: list[Trial] = []
+    while (values := sweeper.propose(trials)) is not None:
+        trials.append(Trial(values, TrialState.COMPLETED, 1.0))
+    assert 1 <= len(trials) <= members
+
+
 def curves(*losses: float, state: TrialState = TrialState.COMPLETED) -> list[Trial]:
     """Members that fall from 6 to these losses in 8 steps."""
     reports = [{step: 6 + (end - 6) * step / 8 for step in range(9)} for end in losses]
