@@ -31,8 +31,9 @@ _MEET_ANEW = (
 )
 """In a step that may be started again with other nodes than the batch script knows; a container may have no scontrol."""
 
-_FOR_THE_RUN = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "CPT_RANK_LOGS")
-_FOR_THE_RUN += ("CPT_JOB_LAUNCHER", "CPT_JOB_ID", "CPT_JOB_FOLDER")
+_FOR_THE_RUN = (
+    "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "CPT_RANK_LOGS", "CPT_JOB_LAUNCHER", "CPT_JOB_ID", "CPT_JOB_FOLDER",
+)  # fmt: skip
 """Variables that enroot has to be told of."""
 
 _BEGINNING = """\
