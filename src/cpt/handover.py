@@ -24,6 +24,7 @@ from cpt.submission import Submission
 from cpt.submit import finished, manifest_to_go_on_with, queue_name, write_records
 
 MEMBERS = "members.json"
+"""Which runs an array has: their URIs, as a list."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,21 @@ def hand_over(delivery: Delivery, chosen: Chosen, env: Mapping[str, str] | None 
         return job
 
 
-def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Path, parallel: int | None) -> list[Submitted]:
+def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, place: RunDirectory, parallel: int | None) -> list[Submitted]:
     """Submits members of a sweep that need the same resources as one array, and records each one's job.
 
     Args:
         deliveries: Unfinished runs, their orders written (`write_order`).
         chosen: The launcher.
-        folder: For the array's scripts and logs, on a file system that all nodes share.
+        place: Of the array: the list of its members, its scripts and logs.
         parallel: Members that may run at once; None: all.
 
     Raises:
         ResourceError: The launcher refuses them.
     """
-    task = members_task(deliveries, folder, parallel)
+    task = members_task(deliveries, place, parallel)
     chosen.launcher.check(task)
+    storage.write_bytes(place.uri(MEMBERS), members_of(deliveries).encode())
     runs = [delivery.run for delivery in deliveries]
     try:
         jobs = submit_noted(runs, task, chosen)
@@ -101,15 +103,24 @@ def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, folder: Pa
     return jobs
 
 
-def members_task(deliveries: Sequence[Delivery], folder: Path, parallel: int | None) -> Task:
-    """The array of `hand_over_members`; lists the members in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    listed = folder / MEMBERS
-    listed.write_text(json.dumps([delivery.run.uri() for delivery in deliveries]))
-    argv = (sys.executable, "-m", "cpt.node", "--members", str(listed))
+def members_task(deliveries: Sequence[Delivery], place: RunDirectory, parallel: int | None) -> Task:
+    """The array of `hand_over_members`: each agent looks its run up in the list at `place`."""
+    argv = (sys.executable, "-m", "cpt.node", "--members", place.uri(MEMBERS))
     first = deliveries[0]
-    task = task_for(first.submission.recipe, queue_name(first.run.name.partition("/")[0]), argv, folder)
+    task = task_for(first.submission.recipe, queue_name(first.run.name.partition("/")[0]), argv, place.local)
     return replace(task, members=len(deliveries), parallel=parallel)
+
+
+def rehearse_members(deliveries: Sequence[Delivery], chosen: Chosen, place: RunDirectory, parallel: int | None, part: str) -> str:
+    """Writes what `hand_over_members` would submit, and returns the folder that holds it; see `render`."""
+    folder = render(members_task(deliveries, place, parallel), chosen, place.local, part)
+    Path(folder, MEMBERS).write_text(members_of(deliveries), encoding="utf-8")
+    return folder
+
+
+def members_of(deliveries: Sequence[Delivery]) -> str:
+    """The text of `MEMBERS`."""
+    return json.dumps([delivery.run.uri() for delivery in deliveries])
 
 
 def write_order(delivery: Delivery, wait_s: float = 0.0) -> bool:

@@ -11,12 +11,13 @@ import pytest
 from command import write_domain
 from runs import QUICK
 
-from cpt import plugins
+from cpt import plugins, storage
 from cpt.contracts import JobRef, LauncherOptions, Task
 from cpt.errors import ResourceError
 from cpt.launch.local import LocalLauncher
 from cpt.order import Order
 from cpt.resources import Chosen
+from cpt.rundir import RunDirectory
 from cpt.sweeps.driver import Driver
 from cpt.sweeps.run import LOOKED_AT, at_once
 from cpt.sweeps.runner import QueueRunner, RecipeRunner, make_runner
@@ -33,7 +34,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 def runner(sweep, parallel: int | None = None) -> QueueRunner:
     """Arrays of the local launcher, which queues what exceeds `parallel` as a scheduler does."""
     recipes = [member.composed.recipe for member in sweep.members]
-    return QueueRunner(Chosen("local", LocalLauncher(LauncherOptions()), {}), Path(sweep.location).absolute() / "jobs", recipes, parallel)
+    return QueueRunner(Chosen("local", LocalLauncher(LauncherOptions()), {}), RunDirectory.at(sweep.location), recipes, parallel)
 
 
 def test_a_grid_is_one_array_whose_jobs_its_runs_record(opened, seen, words, tmp_path: Path) -> None:
@@ -47,6 +48,26 @@ def test_a_grid_is_one_array_whose_jobs_its_runs_record(opened, seen, words, tmp
     assert [job["id"].rpartition("/")[2] for job in jobs] == ["0", "1"]
     again = opened(*words, "optim.lr=1e-3,1e-4")
     assert [member.state.value for member in again.members] == ["completed", "completed"]
+
+
+class Elsewhere(LocalLauncher):
+    """Starts the agents where nothing of the submitting machine is to be seen but what they were told."""
+
+    def submit(self, task: Task) -> tuple[str, ...]:
+        hidden = {"XDG_CACHE_HOME": str(task.folder.parent / "elsewhere"), "HOME": str(task.folder.parent / "elsewhere")}
+        assert [word for word in task.argv[1:] if word.startswith("/")] == []
+        return super().submit(replace(task, env={**task.env, **hidden}))
+
+
+def test_an_array_at_a_url_needs_nothing_of_this_machine(opened, seen, words, s3: str) -> None:
+    sweep = opened(*words, f"run.output={s3}/o", f"data.store={s3}/store", "optim.lr=1e-3,1e-4")
+    recipes = [member.composed.recipe for member in sweep.members]
+    place = RunDirectory(sweep.output, sweep.name)
+    Driver(sweep, QueueRunner(Chosen("local", Elsewhere(LauncherOptions()), {}), place, recipes, 2), seen).run()
+    assert [member.state.value for member in sweep.members] == ["completed", "completed"]
+    (array,) = storage.list_names(place.uri("jobs"))
+    assert json.loads(storage.read_bytes(place.uri("jobs", array, "members.json"))) == [member.run.uri() for member in sweep.members]
+    assert all(member.run.uri().startswith(s3) for member in sweep.members)
 
 
 def test_members_of_two_shapes_are_two_submissions_in_a_rehearsal(opened, words, tmp_path: Path) -> None:
@@ -130,7 +151,7 @@ def test_a_scheduler_that_does_not_answer_for_a_while_ends_nothing(opened, seen,
     sweep = opened(*words, "optim.lr=1e-3,1e-4")
     recipes = [member.composed.recipe for member in sweep.members]
     chosen = Chosen("local", Hiccuping(LauncherOptions()), {})
-    Driver(sweep, QueueRunner(chosen, Path(sweep.location).absolute() / "jobs", recipes, 2), seen).run()
+    Driver(sweep, QueueRunner(chosen, RunDirectory.at(sweep.location), recipes, 2), seen).run()
     assert [member.state.value for member in sweep.members] == ["completed", "completed"]
     assert Hiccuping.questions > 3
     assert "asking again for 15 minutes" in capsys.readouterr().err
@@ -166,7 +187,7 @@ class Slow(OtherEngine):
 def test_another_engine_is_handed_no_more_members_than_may_run_at_once(opened, seen, words, engine: Chosen) -> None:
     sweep = opened(*words, "optim.lr=1e-3,1e-4,2e-4,3e-4,4e-4")
     recipes = [member.composed.recipe for member in sweep.members]
-    Driver(sweep, make_runner(Chosen("engine", Slow(LauncherOptions()), {}), Path(sweep.location), recipes, 2), seen).run()
+    Driver(sweep, make_runner(Chosen("engine", Slow(LauncherOptions()), {}), RunDirectory.at(sweep.location), recipes, 2), seen).run()
     assert [member.state.value for member in sweep.members] == ["completed"] * 5
     assert Slow.most == 2
 
@@ -195,7 +216,7 @@ class Refusing(LocalLauncher):
 def test_an_array_that_is_refused_leaves_its_runs_as_they_were(opened, seen, words) -> None:
     sweep = opened(*words, "optim.lr=1e-3,1e-4")
     recipes = [member.composed.recipe for member in sweep.members]
-    Driver(sweep, QueueRunner(Chosen("slurm", Refusing(LauncherOptions()), {}), Path(sweep.location).absolute(), recipes, 2), seen).run()
+    Driver(sweep, QueueRunner(Chosen("slurm", Refusing(LauncherOptions()), {}), RunDirectory.at(sweep.location), recipes, 2), seen).run()
     assert {(member.state.value, *member.error) for member in sweep.members} == {("failed", "launcher.options.queue: gone: is not there.")}
     assert [member.run.manifest() for member in sweep.members] == [None, None]
 
@@ -212,7 +233,7 @@ class Closed(Refusing):
 def test_an_array_that_is_refused_at_the_queue_is_not_queued(opened, seen, words) -> None:
     sweep = opened(*words, "optim.lr=1e-3,1e-4")
     recipes = [member.composed.recipe for member in sweep.members]
-    Driver(sweep, QueueRunner(Chosen("slurm", Closed(LauncherOptions()), {}), Path(sweep.location).absolute(), recipes, 2), seen).run()
+    Driver(sweep, QueueRunner(Chosen("slurm", Closed(LauncherOptions()), {}), RunDirectory.at(sweep.location), recipes, 2), seen).run()
     assert {member.state.value for member in sweep.members} == {"failed"}
     assert [member.run.manifest() for member in sweep.members] == [None, None]
 

@@ -53,9 +53,8 @@ def _driving(swept: SweptRecipe) -> Iterator[tuple[Sweep, LauncherRunner]]:
     sweep = Sweep.open(swept)
     recipes = [member.composed for member in sweep.members if member.composed] or [swept.compose(swept.first)]
     _warn(recipes)
-    folder = RunDirectory(sweep.output, sweep.name).local / "jobs"
     chosen = find_launcher(recipes[0].recipe)
-    runner = make_runner(chosen, folder, [composed.recipe for composed in recipes], at_once(sweep, chosen))
+    runner = make_runner(chosen, RunDirectory(sweep.output, sweep.name), [composed.recipe for composed in recipes], at_once(sweep, chosen))
     with storage.lease(sweep.location):
         sweep.read()
         yield sweep, runner

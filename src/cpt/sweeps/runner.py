@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
 
 from cpt import jobs, storage
 from cpt.contracts import JobRef, JobStatus
@@ -20,6 +19,7 @@ from cpt.handover import (
     hand_over,
     hand_over_members,
     members_task,
+    rehearse_members,
     render,
     write_order,
 )
@@ -28,6 +28,7 @@ from cpt.launch.watch import Watched
 from cpt.order import Submitted
 from cpt.recipe.schema import Recipe
 from cpt.resources import Chosen, gpus_per_node, processes_per_node
+from cpt.rundir import RunDirectory
 from cpt.sweeps.members import AT_ONCE, Member
 from cpt.sweeps.preparing import Preparer
 from cpt.sweeps.roles import Runner, Started
@@ -37,17 +38,17 @@ LEAVING_S = 20.0
 SHOWN_LINES = 3
 
 
-def make_runner(chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> LauncherRunner:
+def make_runner(chosen: Chosen, place: RunDirectory, recipes: Sequence[Recipe], parallel: int | None) -> LauncherRunner:
     """Who runs the members of a sweep through a launcher.
 
     Args:
         chosen: The launcher.
-        folder: For scripts and logs of arrays; on a file system that all nodes share.
+        place: Of the sweep.
         recipes: Of the members that are known.
         parallel: Members at once, where that was asked for.
     """
     kind = LocalRunner if chosen.is_local else RecipeRunner if chosen.launcher.takes_recipe else QueueRunner
-    return kind(chosen, folder, recipes, parallel)
+    return kind(chosen, place, recipes, parallel)
 
 
 class LauncherRunner(Runner):
@@ -55,8 +56,8 @@ class LauncherRunner(Runner):
 
     throttles = False
 
-    def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
-        self._chosen, self._folder, self._preparer, self._watched = chosen, folder, Preparer(), Watched(chosen.launcher)
+    def __init__(self, chosen: Chosen, place: RunDirectory, recipes: Sequence[Recipe], parallel: int | None) -> None:
+        self._chosen, self._place, self._preparer, self._watched = chosen, place, Preparer(), Watched(chosen.launcher)
         self._gpus, self._processes = max(map(gpus_per_node, recipes)), max(map(processes_per_node, recipes))
         self._ready: dict[str, Delivery] = {}
         self.parallel = parallel
@@ -72,9 +73,8 @@ class LauncherRunner(Runner):
             check_order(delivery)
         groups, written = _by_shape(deliveries), []
         for number, group in enumerate(groups, 1):
-            folder = self._new_folder()
-            task = members_task(group, folder, self.parallel)
-            written.append(render(task, self._chosen, folder, part=f"array-{number}" if len(groups) > 1 else ""))
+            part = f"array-{number}" if len(groups) > 1 else ""
+            written.append(rehearse_members(group, self._chosen, self._new_place(), self.parallel, part))
         return written
 
     def prepare(self, member: Member) -> None:
@@ -101,8 +101,9 @@ class LauncherRunner(Runner):
         said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         return said[-SHOWN_LINES:] or lines[-1:]
 
-    def _new_folder(self) -> Path:
-        return self._folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+    def _new_place(self) -> RunDirectory:
+        """An array's, within the sweep's; local files of it are on a file system that all nodes share, or no node needs them."""
+        return RunDirectory(self._place.uri(), f"jobs/{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
 
 
 class LocalRunner(LauncherRunner):
@@ -111,8 +112,8 @@ class LocalRunner(LauncherRunner):
     queues = False
     starts = 3
 
-    def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
-        super().__init__(chosen, folder, recipes, parallel)
+    def __init__(self, chosen: Chosen, place: RunDirectory, recipes: Sequence[Recipe], parallel: int | None) -> None:
+        super().__init__(chosen, place, recipes, parallel)
         room = len(gpus()) // self._gpus if self._gpus else cores() // self._processes
         self.parallel: int = parallel or max(1, room)
         self.poll_s = 2.0 if storage.is_url(recipes[0].run.output) else 0.2  # a look at a URL is a request a member
@@ -159,8 +160,8 @@ class QueueRunner(LauncherRunner):
     poll_s = 5.0
     starts = 2
 
-    def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
-        super().__init__(chosen, folder, recipes, parallel)
+    def __init__(self, chosen: Chosen, place: RunDirectory, recipes: Sequence[Recipe], parallel: int | None) -> None:
+        super().__init__(chosen, place, recipes, parallel)
         self.throttles = len(set(map(_shape, recipes))) == 1  # an array keeps to `parallel`, but several know nothing of each other
 
     def adopt(self, members: Sequence[Member]) -> list[JobRef | None]:
@@ -188,14 +189,14 @@ class QueueRunner(LauncherRunner):
         return submitted.ref if submitted else None
 
     def _submit(self, group: Sequence[Delivery]) -> list[Started]:
-        folder = self._new_folder()
+        place = self._new_place()
         try:
-            self._chosen.launcher.check(members_task(group, folder, self.parallel))
+            self._chosen.launcher.check(members_task(group, place, self.parallel))
         except CptError as error:  # before their runs say that they are queued
             return [error] * len(group)
         written = [self._write_order(delivery) for delivery in group]
         ready = [delivery for delivery, order in zip(group, written, strict=True) if order is True]
-        submitted = iter(self._submit_array(ready, folder) if ready else ())
+        submitted = iter(self._submit_array(ready, place) if ready else ())
         return [next(submitted) if order is True else order or None for order in written]
 
     def _write_order(self, delivery: Delivery) -> bool | CptError:
@@ -204,11 +205,11 @@ class QueueRunner(LauncherRunner):
         except CptError as error:
             return error
 
-    def _submit_array(self, group: Sequence[Delivery], folder: Path) -> Sequence[Started]:
+    def _submit_array(self, group: Sequence[Delivery], place: RunDirectory) -> Sequence[Started]:
         for delivery in group:
             jobs.remember(delivery.run)
         try:
-            return [job.ref for job in hand_over_members(group, self._chosen, folder, self.parallel)]
+            return [job.ref for job in hand_over_members(group, self._chosen, place, self.parallel)]
         except CptError as error:
             return [error] * len(group)
 
@@ -218,8 +219,8 @@ class RecipeRunner(QueueRunner):
 
     starts = 1
 
-    def __init__(self, chosen: Chosen, folder: Path, recipes: Sequence[Recipe], parallel: int | None) -> None:
-        super().__init__(chosen, folder, recipes, parallel)
+    def __init__(self, chosen: Chosen, place: RunDirectory, recipes: Sequence[Recipe], parallel: int | None) -> None:
+        super().__init__(chosen, place, recipes, parallel)
         self.throttles = False
 
     def rehearse(self, members: Sequence[Member]) -> list[str]:

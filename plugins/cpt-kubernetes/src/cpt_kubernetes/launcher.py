@@ -114,12 +114,9 @@ class KubernetesLauncher(Launcher):
         if task.parallel is not None and task.parallel < task.members and not self._wanted.queue:
             cure = "launcher.options.queue=NAME, whose quota says how many run at once"
             yield Fault("sweeper.parallel", str(task.parallel), "without a Kueue queue all members start at once", cure)
-        rule = "the pods need this path, and no volume holds it"
-        if task.members > 1:
-            rule = "each member looks up here what to do, and no volume holds it: of a sweep in object storage it stays here"
         for path in _unmounted(task.argv[1:], self._wanted.volumes.values()):
             cure = "run.output and data.store on a volume that is mounted here and, by launcher.options.volumes.CLAIM=PATH, there"
-            yield Fault("launcher.options.volumes", path, rule, cure)
+            yield Fault("launcher.options.volumes", path, "the pods need this path, and no volume holds it", cure)
 
     def _refused(self, task: Task) -> Iterator[Fault]:
         """What the cluster says to a trial of the first member: no access, operator, namespace, permission or quota, a bad field."""

@@ -136,9 +136,7 @@ class SkypilotLauncher(Launcher):
         """Paths that a rented machine would look for in vain."""
         rule = "rented machines need this path, and no volume holds it"
         cure = "run.output and data.store on a volume of launcher.options.volumes, mounted here at the same path"
-        if task.members > 1:
-            rule = "each member looks up here what to do, and no volume holds it: of a sweep in object storage it stays on this machine"
-        elif task.nodes == 1:
+        if task.nodes == 1:
             cure += ", or on object storage, such as s3://BUCKET/runs"
         mounts = [PurePosixPath(path) for path in self._wanted.volumes]
         for word in task.argv[1:]:
