@@ -221,7 +221,7 @@ def test_members_that_the_pods_could_not_look_up_are_a_fault_with_its_cause(task
     [fault] = faults(replace(task, argv=argv, members=2))
     assert "/home/me/.cache/cpt/members.json: " in fault
     assert "run.output" in fault
-    assert faults(replace(task, argv=(*argv[:-1], "s3://runs/s/jobs/1/members.json"), members=2, nodes=1)) == []
+    launcher().check(replace(task, argv=(*argv[:-1], "s3://runs/s/jobs/1/members.json"), members=2, nodes=1))
     assert faults(replace(task, argv=argv, members=2, nodes=1), volumes={"fsx": "/home/me"}) == [
         'launcher.options.volumes: fsx: Error from server (NotFound): persistentvolumeclaims "fsx" not found.'
     ]
