@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import nox
-from packaging.requirements import Requirement
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
@@ -21,12 +20,6 @@ CONSTRAINTS = ROOT / "constraints.txt"
 
 def install(session: nox.Session, extra: str) -> None:
     session.install("-c", "constraints.txt", "-e", f".[{extra}]")
-
-
-def stands_on(plugin: str) -> list[str]:
-    """The plugins of this checkout that `plugin` requires."""
-    required = nox.project.load_toml(ROOT / f"plugins/{plugin}/pyproject.toml")["project"]["dependencies"]
-    return [name for line in required if (name := Requirement(line).name) in PLUGINS]
 
 
 @nox.session
@@ -73,9 +66,8 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("plugin", PLUGINS)
 def plugins(session: nox.Session, plugin: str) -> None:
-    """The tests of each plugin, beside the core with what it stands on alone; `nox -s "plugins(plugin='cpt-slurm')"` runs one's."""
-    neighbours = [word for name in stands_on(plugin) for word in ("-e", f"plugins/{name}")]
-    session.install("-c", "constraints.txt", "-e", ".[test]", *neighbours, "-e", f"plugins/{plugin}[test]")
+    """The tests of each plugin, installed alone beside the core; `nox -s "plugins(plugin='cpt-slurm')"` runs one's."""
+    session.install("-c", "constraints.txt", "-e", ".[test]", "-e", f"plugins/{plugin}[test]")
     session.run("python", "-m", "pytest", "-n", "0", f"plugins/{plugin}", *session.posargs)
 
 

@@ -97,13 +97,10 @@ def _job(run: RunDirectory, order: Order) -> Submitted | None:
     """This job: as the submitting process noted it; where somebody submitted it by hand, as its files say; None if nobody told."""
     own = _by_hand(run, order)
     deadline = time.monotonic() + SUBMITTER_S
-    while True:
-        noted = Submitted.read(run)
-        if (noted is None and own) or (noted and noted.id) or time.monotonic() > deadline:
-            break
+    while (noted := Submitted.read(run)) is None or not noted.id:
+        if (noted is None and own) or time.monotonic() > deadline:
+            return own
         time.sleep(0.2)
-    if noted is None or not noted.id:
-        return own
     is_another = own is not None and own.launcher == noted.launcher and own.id not in noted.id.split(",")  # of a chain the id names all
     return own if is_another else noted
 

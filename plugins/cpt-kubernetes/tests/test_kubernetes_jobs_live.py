@@ -14,8 +14,8 @@ from kubernetes_cluster import Cluster
 
 from cpt.contracts import JobRef, JobState, JobStatus, Task
 from cpt.errors import ResourceError
+from cpt.kubectl import Kubectl
 from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
-from cpt_kubernetes.kubectl import Kubectl
 from cpt_kubernetes.status import job_status
 
 pytestmark = pytest.mark.usefixtures("cluster")

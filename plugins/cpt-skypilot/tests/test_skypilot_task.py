@@ -228,7 +228,11 @@ def test_an_option_that_is_no_such_thing_is_refused(name: str, value: object) ->
 
 @pytest.mark.parametrize("name", ["a", "9b-model", "-a-", "llama3-2-1b-0123abcd"])
 def test_names_are_such_as_skypilot_takes(name: str) -> None:
-    assert re.fullmatch(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?", job_name(name))
+    assert re.fullmatch(r"[a-zA-Z]([-_.a-zA-Z0-9]*[a-zA-Z0-9])?", job_name(replace(ONE, name=name)))
+
+
+def test_runs_of_one_name_are_told_apart() -> None:
+    assert job_name(ONE) != job_name(replace(ONE, folder=Path("/others/a/job")))
 
 
 def test_what_skypilot_says_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

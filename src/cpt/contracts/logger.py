@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,3 +58,20 @@ class Logger(ABC):
     @abstractmethod
     def close(self) -> None:
         """Flushes everything to disk."""
+
+    def kept_id(self, name: str, letters: int) -> str:
+        """What a tracker knows this run by: drawn once, kept with the run; a copy of its folder under another name is another run.
+
+        Args:
+            name: The logger's.
+            letters: Hexadecimal digits, an even number.
+        """
+        path = self.folder / "loggers" / f"{name}.json"
+        if path.exists() and (kept := json.loads(path.read_bytes()))["run"] == self.run_name:
+            return str(kept["id"])
+        drawn = secrets.token_hex(letters // 2)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".partial")
+        beside.write_text(json.dumps({"run": self.run_name, "id": drawn}))
+        beside.replace(path)
+        return drawn

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +58,7 @@ class AimLogger(Logger):
         from cpt_aim.repository import Repository  # noqa: PLC0415  (imports Aim: slow, and only needed by runs that log)
 
         self._repository = Repository(self._repo_folder)
-        self._run = self._repository.open_run(_run_hash(self.folder, self.run_name), step, self.options.system_metrics_every_s)
+        self._run = self._repository.open_run(self.kept_id("aim", 24), step, self.options.system_metrics_every_s)
         self._run.name = self.run_name
         if self.options.experiment:
             self._run.experiment = self.options.experiment
@@ -96,7 +94,7 @@ class AimLogger(Logger):
 
     def _index(self) -> None:
         assert self._repository is not None
-        self._repository.index(_run_hash(self.folder, self.run_name))
+        self._repository.index(self.kept_id("aim", 24))
         self._indexed_s = time.monotonic()
 
 
@@ -113,16 +111,3 @@ def _repo_folder(repo: str | None, folder: Path, run_name: str) -> Path:
         rule, cure = "must be given for a run at a URL", "add logger.aim.repo=FOLDER"
         raise PluginError("logger.aim.repo", "null", rule, cure)
     return folder.absolute().parents[len(parts) - 1]
-
-
-def _run_hash(folder: Path, run_name: str) -> str:
-    """The Aim run of this run: drawn once, and kept with the run; a copy of the folder under another name is another run."""
-    path = folder / "loggers" / "aim.json"
-    if path.exists() and (kept := json.loads(path.read_bytes()))["run"] == run_name:
-        return str(kept["hash"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run_hash = secrets.token_hex(12)
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps({"run": run_name, "hash": run_hash}))
-    beside.replace(path)
-    return run_hash

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from cpt.contracts import JobRef, JobState, JobStatus, Launcher, Task
 from cpt.errors import CheckpointError, Fault, ResourceError
+from cpt.kubectl import Kubectl
 from cpt.recipe import amazon
 from cpt_hyperpod import images, preflight
 from cpt_hyperpod.aws import Aws
@@ -21,7 +22,6 @@ from cpt_hyperpod.options import HyperpodOptions
 from cpt_hyperpod.overrides import override_parameters
 from cpt_hyperpod.pods import image_digest, lines
 from cpt_hyperpod.s3 import checkpoint_of
-from cpt_kubernetes.kubectl import Kubectl
 
 MANIFEST, RECIPE = "pytorchjob.yaml", "recipe.yaml"
 STATES = {"Succeeded": JobState.COMPLETED, "Failed": JobState.FAILED, "Running": JobState.RUNNING}

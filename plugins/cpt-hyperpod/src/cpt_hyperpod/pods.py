@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cpt_kubernetes.kubectl import Kubectl
-from cpt_kubernetes.pods import pods_of
+from cpt.kubectl import Kubectl, pods_of
 
 
 def lines(kubectl: Kubectl, job: str) -> Iterator[tuple[str, str]]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cpt.errors import Fault, ResourceError
+from cpt.kubectl import Kubectl, KubectlError
 from cpt.recipe.document import write_document
 from cpt_hyperpod.aws import Aws, aws_errors, error_code, explained
 from cpt_hyperpod.nova_job import NovaJob
 from cpt_hyperpod.options import HyperpodOptions
 from cpt_hyperpod.s3 import location_faults
-from cpt_kubernetes.kubectl import Kubectl, KubectlError
 
 CLUSTER, GROUP, NODES = "launcher.options.cluster", "launcher.options.instance_group", "cluster.nodes"
 JOBS = "pytorchjobs.kubeflow.org"

@@ -11,10 +11,9 @@ from pydantic import BaseModel
 
 from cpt.contracts import JobRef, JobState, JobStatus, Launcher, Task
 from cpt.errors import Fault, ResourceError
+from cpt.kubectl import JOB_LABEL, Kubectl, KubectlError, by_node, has_current_context, pods_of
 from cpt.recipe.document import write_document
-from cpt_kubernetes.kubectl import Kubectl, KubectlError, has_current_context
 from cpt_kubernetes.options import KubernetesOptions
-from cpt_kubernetes.pods import JOB_LABEL, by_node, pods_of
 from cpt_kubernetes.pytorch_job import CONTAINER, OURS, pytorch_job
 from cpt_kubernetes.status import has_started, job_status
 

@@ -78,7 +78,7 @@ class SkypilotLauncher(Launcher):
         ids: list[str] = []
         try:
             for name in files:
-                ids.append(self._launch(str(task.folder / name), job_name(task.name)))
+                ids.append(self._launch(str(task.folder / name), job_name(task)))
         except ResourceError:
             for id_ in ids:
                 sky.run("jobs", "cancel", "--yes", "--", id_)

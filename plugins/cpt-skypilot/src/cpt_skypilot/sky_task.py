@@ -6,6 +6,7 @@ shell text it is: the lines below and the task's argv as `shlex.join` quotes it.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ def sky_task(task: Task, options: SkypilotOptions, member: int) -> dict[str, Any
     pip = [options.python, "-m", "pip", "install", *options.packages]
     return _given(
         {
-            "name": job_name(task.name),
+            "name": job_name(task),
             "num_nodes": task.nodes,
             "resources": _resources(task, options),
             "envs": {**options.env, **task.env, **numbered},
@@ -45,10 +46,11 @@ def sky_task(task: Task, options: SkypilotOptions, member: int) -> dict[str, Any
     )
 
 
-def job_name(name: str) -> str:
-    """`name`, beginning with a letter, as SkyPilot wants it."""
-    legal = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return legal if legal[:1].isalpha() else f"cpt-{legal}"
+def job_name(task: Task) -> str:
+    """The task's name, beginning with a letter, as SkyPilot wants it; by its end known from other runs that are called the same."""
+    legal = re.sub(r"[^a-z0-9]+", "-", task.name.lower()).strip("-")
+    legal = legal if legal[:1].isalpha() else f"cpt-{legal}"
+    return f"{legal}-{hashlib.sha256(str(task.folder).encode()).hexdigest()[:5]}"
 
 
 def _resources(task: Task, options: SkypilotOptions) -> dict[str, Any]:

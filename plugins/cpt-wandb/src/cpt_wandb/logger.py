@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,7 +62,7 @@ class WandbLogger(Logger):
         """Opens the W&B run, or makes it, and sends what it lacks up to `step`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._journal.truncate_after(step)
-        self._run = self._open(recipe, _run_id(self._folder, self.run_name))
+        self._run = self._open(recipe, self.kept_id("wandb", 16))
         for entry in self._journal.entries():
             self._send(entry)
 
@@ -134,15 +132,3 @@ def _payload(entry: Entry) -> dict[str, Any]:
     if entry.kind == "metrics":
         return {name: value for name, value in entry.value.items() if value is not None}  # JSON has no NaN
     return {entry.name: text_media(entry.value) if entry.kind == "text" else figure_media(entry.value)}
-
-
-def _run_id(folder: Path, run_name: str) -> str:
-    """The W&B run of this run: drawn once, and kept with the run; a copy of the folder under another name is another run."""
-    path = folder / "wandb.json"
-    if path.exists() and (kept := json.loads(path.read_bytes()))["run"] == run_name:
-        return str(kept["id"])
-    run_id = secrets.token_hex(8)
-    beside = path.with_suffix(".partial")
-    beside.write_text(json.dumps({"run": run_name, "id": run_id}))
-    beside.replace(path)
-    return run_id

@@ -1,4 +1,7 @@
-"""The kubectl program: started by argv, its errors in its own words, with what to do where it does not reach a cluster."""
+"""kubectl, for launchers that go by it: started by argv, its errors in its own words, with what to do where it reaches no cluster.
+
+And the pods of a job of Kubeflow's training operator, one a node.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,10 @@ PROGRAM = "kubectl"
 REQUEST_TIMEOUT_S, PROCESS_TIMEOUT_S = 30, 300
 _KLOG = re.compile(r"[EIW][0-9]{4} [0-9:.]+ +[0-9]+ ")
 """How a line begins that kubectl's libraries log beside the error itself."""
-
-
 _NO_CONTEXT = re.compile(r"context .*(does not exist|was not found)|no context exists")
 _NO_ANSWER = re.compile(r"[Uu]nable to connect|connection to the server|connection refused|no such host|[Tt]ime-?out|did not answer")
+JOB_LABEL, KIND_LABEL, INDEX_LABEL = (f"training.kubeflow.org/{part}" for part in ("job-name", "replica-type", "replica-index"))
+"""What the operator labels a job's pods with."""
 
 
 class KubectlError(ResourceError):
@@ -100,6 +103,16 @@ def has_current_context() -> bool:
     return shutil.which(PROGRAM) is not None and any(map(_current_context, _configurations()))
 
 
+def pods_of(kubectl: Kubectl, job: str) -> list[tuple[int, dict[str, Any]]]:
+    """The pods of a PyTorchJob that are there, by node."""
+    return by_node(kubectl.get("pods", f"--selector={JOB_LABEL}={job}").get("items", []))
+
+
+def by_node(pods: Iterable[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """Each pod with the rank of its node: the Master's is 0, that of Worker i is i + 1."""
+    return sorted(((_node_rank(pod), pod) for pod in pods), key=lambda ranked: ranked[0])
+
+
 def _configurations() -> list[Path]:
     listed = os.environ.get("KUBECONFIG")
     return [Path(name) for name in listed.split(os.pathsep) if name] if listed else [Path.home() / ".kube/config"]
@@ -116,3 +129,8 @@ def _current_context(path: Path) -> str:
 def _words(stderr: str) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not _KLOG.match(line)]
     return "; ".join(lines) or "failed without a word"
+
+
+def _node_rank(pod: dict[str, Any]) -> int:
+    labels = pod["metadata"].get("labels", {})
+    return 0 if labels.get(KIND_LABEL, "").lower() == "master" else 1 + int(labels.get(INDEX_LABEL, 0))
