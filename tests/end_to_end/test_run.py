@@ -77,6 +77,7 @@ def test_a_name_given_by_hand_belongs_to_one_identity(cpt: Callable) -> None:
     assert "run.name: r" in refused.stderr
 
 
+@pytest.mark.long
 def test_documents_are_held_out_where_no_validation_is_named(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", *QUICK, "run.output=o", "run.name=r", "tokenizer=bytes")
     assert set(json.loads((tmp_path / "o/r/manifest.json").read_text())["summary"]) == {"held_out"}

@@ -84,6 +84,7 @@ def test_bf16_trains_and_saves_what_it_computed_with(cpt: Callable, tmp_path: Pa
     assert found == pytest.approx(table[-1], abs=0.5)
 
 
+@pytest.mark.long
 def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(cpt: Callable, tmp_path: Path) -> None:
     done = cpt("train", *QUICK, "run.output=o", "run.name=r", "--dry-run")
     assert "o/r" in done.stdout

@@ -68,6 +68,7 @@ def test_a_run_goes_on_with_another_number_of_processes(cpt: Callable, tmp_path:
     assert max(abs(a - b) for a, b in zip(whole, parts, strict=True)) < 1e-4
 
 
+@pytest.mark.long
 def test_replicated_shards_and_recomputed_blocks_compute_the_same(cpt: Callable, tmp_path: Path) -> None:
     words = ("train", *QUICK, "train.max_steps=4", "train.validate_every=null", "eval.max_tokens=0", "run.output=o")
     cpt(*words, "run.name=plain")

@@ -69,7 +69,7 @@ def test_skypilots_own_loader_takes_it(real_sky: Callable[[dict[str, Any]], Any]
     for file, text in zip(files, texts, strict=True):
         file.write_text(text)
     one, four, third = real_sky({"load": list(map(str, files))})
-    assert (one["name"], one["nodes"], one["setup"]) == (ONE.name, 1, None)
+    assert (one["name"], one["nodes"], one["setup"]) == (job_name(ONE), 1, None)
     assert one["recovery"] == {"strategy": None, "max_restarts_on_errors": 0, "recover_on_exit_codes": [75]}
     assert (four["nodes"], four["infra"], four["envs"]["RATE"], four["envs"]["OMP_NUM_THREADS"]) == (4, "aws/us-east-1", "1e3", "11")
     wanted = {"accelerators": "{'H100': 8}", "use_spot": "True", "cpus": "192", "memory": "1024+", "disk_size": "500"}

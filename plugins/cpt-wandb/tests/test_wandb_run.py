@@ -128,6 +128,7 @@ RUN = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_killed_run_goes_on_in_csv_and_wandb(tmp_path: Path) -> None:
     (tmp_path / "domain.jsonl").write_text("".join(json.dumps({"text": f"Valve {n} opens at {n * 7 % 40} bar."}) + "\n" for n in range(60)))
