@@ -127,6 +127,7 @@ def test_a_dry_run_leaves_a_queued_job_alone(cpt: Callable, tmp_path: Path) -> N
     cpt("jobs", "cancel", "o/long")
 
 
+@pytest.mark.long
 def test_a_submission_that_was_cut_off_is_not_made_twice(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", *ELSEWHERE, "run.name=cut")
     cpt("jobs", "wait", "o/cut")
@@ -157,6 +158,7 @@ def test_a_run_in_the_foreground_is_a_job_too(cpt: Callable, tmp_path: Path) -> 
     assert "preempted" in cpt("jobs", "wait", "o/here", code=75).stdout
 
 
+@pytest.mark.long
 def test_what_the_environment_gave_is_kept_nowhere(cpt: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CPT_WORD", "canary-4711")
     cpt("train", *ELSEWHERE, "run.name=secret", "launcher.options.word=${oc.env:CPT_WORD}")
@@ -188,6 +190,7 @@ def test_the_jobs_of_a_sweep_are_named_by_its_folder(cpt: Callable, tmp_path: Pa
     assert cpt("jobs", "cancel", "o/s").stdout.count("completed") == 2
 
 
+@pytest.mark.long
 def test_a_dry_run_is_no_beginning(cpt: Callable) -> None:
     words = (*QUICK, "run.output=o", "run.name=r", "train.max_steps=2")
     cpt("train", *words, "--dry-run", "launcher.options.render_to=there")

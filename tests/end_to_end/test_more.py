@@ -44,6 +44,7 @@ def test_other_limits_on_the_way_are_said_or_refused(tmp_path: Path, cpt: Callab
     assert (tmp_path / "o/r/recipe.json").read_text() == recipe
 
 
+@pytest.mark.long
 def test_a_step_that_predicts_nothing_changes_nothing_else(tmp_path: Path, cpt: Callable) -> None:
     texts = ["x" * 63 + end for end in "abc"] + [""]
     (tmp_path / "odd.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))

@@ -67,6 +67,7 @@ def finish(agents: list[subprocess.Popen[str]], code: int = 0) -> list[str]:
     return said
 
 
+@pytest.mark.long
 def test_two_nodes_compute_what_one_process_does(hand_over: Callable[..., RunDirectory], tmp_path: Path) -> None:
     run = hand_over("run.name=two")
     assert (run.manifest() or {})["status"] == "queued"

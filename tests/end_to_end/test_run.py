@@ -70,6 +70,7 @@ def test_a_finished_run_says_so_and_a_larger_limit_goes_on(cpt: Callable, tmp_pa
     assert len(losses(run)) == 9
 
 
+@pytest.mark.long
 def test_a_name_given_by_hand_belongs_to_one_identity(cpt: Callable) -> None:
     cpt("train", *QUICK, "run.output=o", "run.name=r", "train.max_steps=2")
     refused = cpt("train", *QUICK, "run.output=o", "run.name=r", "optim.lr=1e-3", code=2)

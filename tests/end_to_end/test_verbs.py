@@ -65,7 +65,7 @@ def test_generate_continues_greedily_as_transformers_does(cpt: Callable, run: Pa
     assert found == tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True) + "\n"
 
 
-@pytest.mark.parametrize("which", ["2", pytest.param("best", marks=pytest.mark.long), "last"])
+@pytest.mark.parametrize("which", ["2", *[pytest.param(which, marks=pytest.mark.long) for which in ("best", "last")]])
 def test_any_checkpoint_can_be_evaluated(cpt: Callable, run: Path, documents: Path, which: str) -> None:
     found = json.loads(cpt("eval", str(run), "--checkpoint", which, "--on", f"mine={documents}", "--json").stdout)["mine"]
     final = json.loads(cpt("eval", str(run), "--on", f"mine={documents}", "--json").stdout)["mine"]

@@ -41,6 +41,7 @@ def test_a_notebook_has_the_same_verbs(cpt: Callable, tmp_path: Path) -> None:
     assert (tmp_path / "exported" / "model.safetensors").exists()
 
 
+@pytest.mark.long
 def test_a_sweep_runs_its_members_side_by_side_in_one_folder(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", "-m", *QUICK, "train.max_steps=2", "run.output=o", "run.name=lr", "optim.lr=0.001,0.003")
     members = sorted(path.name for path in (tmp_path / "o" / "lr").iterdir() if path.is_dir())
@@ -74,6 +75,7 @@ def test_a_hugging_face_folder_goes_on_where_transformers_stands(cpt: Callable, 
     assert rows(tmp_path / "o" / "r")[0]["validation/validation/loss"] == pytest.approx(nats / predicted, abs=1e-4)
 
 
+@pytest.mark.long
 def test_bf16_trains_and_saves_what_it_computed_with(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", *QUICK, "train.precision=bf16", "optim.lr=1e-3", "run.output=o", "run.name=r")
     table = [row["train/loss"] for row in rows(tmp_path / "o" / "r") if "train/loss" in row]

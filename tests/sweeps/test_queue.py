@@ -59,6 +59,7 @@ class Elsewhere(LocalLauncher):
         return super().submit(replace(task, env={**task.env, **hidden}))
 
 
+@pytest.mark.long
 def test_an_array_at_a_url_needs_nothing_of_this_machine(opened, seen, words, s3: str) -> None:
     sweep = opened(*words, f"run.output={s3}/o", f"data.store={s3}/store", "optim.lr=1e-3,1e-4")
     recipes = [member.composed.recipe for member in sweep.members]
