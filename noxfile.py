@@ -24,9 +24,9 @@ def install(session: nox.Session, extra: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests, as the README runs them."""
+    """The core's tests, where no plugin is installed."""
     install(session, "dev")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "tests", *session.posargs)
 
 
 @nox.session
@@ -73,10 +73,10 @@ def plugins(session: nox.Session, plugin: str) -> None:
 
 @nox.session
 def core_with_plugins(session: nox.Session) -> None:
-    """The core's tests where every plugin is installed; `tests` is where none is."""
+    """The core's tests, where every plugin is installed."""
     session.install("-c", "constraints.txt", "-e", ".[dev]", *(word for plugin in PLUGINS for word in ("-e", f"plugins/{plugin}")))
     session.run("python", "-m", "cpt", "plugins", "--check")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "tests", *session.posargs)
 
 
 @nox.session

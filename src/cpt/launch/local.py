@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
@@ -61,6 +62,7 @@ class LocalLauncher(Launcher):
         with (logs / "supervisor.log").open("ab") as log:  # it must not hold this command's own output open
             streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             supervisor = subprocess.Popen(command, env=dict(os.environ) | dict(task.env), start_new_session=True, **streams)  # type: ignore[call-overload]  # noqa: S603
+        _reap()
         _SUPERVISORS.append(supervisor)
         started = start_time(supervisor.pid)
         return tuple(f"{supervisor.pid}@{started}/{member}" for member in range(task.members))
@@ -104,8 +106,13 @@ class LocalLauncher(Launcher):
 
 
 _SUPERVISORS: list[subprocess.Popen[bytes]] = []
-"""Kept until this process ends: Python complains of a process that nobody waits for."""
+"""Kept until they end: Python complains of a process that nobody waits for."""
 _ENDED = {EXIT_DONE: JobState.COMPLETED, EXIT_PREEMPTED: JobState.PREEMPTED, EXIT_INTERRUPTED: JobState.PREEMPTED}
+
+
+@atexit.register
+def _reap() -> None:
+    _SUPERVISORS[:] = [supervisor for supervisor in _SUPERVISORS if supervisor.poll() is None]
 
 
 def _parse(job: str) -> tuple[int, str | None, int | None]:
