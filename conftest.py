@@ -13,8 +13,9 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-collect_ignore = [folder.name for folder in sorted(Path(__file__).parent.glob("cpt-*")) if not _is_installed(folder.name)]
+_MISSING = [folder.name for folder in sorted(Path(__file__).parent.glob("plugins/cpt-*")) if not _is_installed(folder.name)]
+collect_ignore = [f"plugins/{name}" for name in _MISSING]
 
 
 def pytest_report_header() -> list[str]:
-    return [f"not installed, so not tested: {', '.join(collect_ignore)}"] if collect_ignore else []
+    return [f"not installed, so not tested: {', '.join(_MISSING)}"] if _MISSING else []
