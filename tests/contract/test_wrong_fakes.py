@@ -45,6 +45,7 @@ def failures(module: str, folder: Path) -> dict[str, set[str]]:
     return failed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("module", MODULES)
 def test_each_defect_is_caught_by_the_test_that_names_it_alone(module: str, tmp_path: Path) -> None:
     failed = failures(module, tmp_path)

@@ -106,6 +106,7 @@ def test_auto_takes_what_the_machine_offers(cpt: Callable, monkeypatch: pytest.M
     cpt("train", *QUICK, "run.output=o", "run.name=here")
 
 
+@pytest.mark.long
 def test_prepare_shares_the_work_out(cpt: Callable, tmp_path: Path) -> None:
     lines = (json.dumps({"text": f"{number} " + "word " * 2000}) + "\n" for number in range(14_000))
     (tmp_path / "large.jsonl").write_text("".join(lines))

@@ -56,6 +56,7 @@ def test_a_run_leaves_what_the_interface_names(cpt: Callable, tmp_path: Path) ->
     assert [json.loads(line)["name"] for line in (run / "samples.jsonl").read_text().splitlines()] == ["before", "after"]
 
 
+@pytest.mark.long
 def test_a_finished_run_says_so_and_a_larger_limit_goes_on(cpt: Callable, tmp_path: Path) -> None:
     words = ("train", *QUICK, "run.output=o")
     cpt(*words)
@@ -93,7 +94,8 @@ def test_invalid_data_is_refused_before_anything_is_written(cpt: Callable, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), pytest.param(signal.SIGUSR1, 75, marks=pytest.mark.long)]
+    ("number", "code"),
+    [(signal.SIGINT, 130), *[pytest.param(stop, 75, marks=pytest.mark.long) for stop in (signal.SIGTERM, signal.SIGUSR1)]],
 )
 def test_a_signal_commits_and_the_same_command_goes_on(tmp_path: Path, cpt: Callable, number: int, code: int) -> None:
     run = tmp_path / "o" / "r"

@@ -30,6 +30,7 @@ print(json.dumps({"summary": run.summary, "found": found, "text": text, "folder"
 """
 
 
+@pytest.mark.long
 def test_a_notebook_has_the_same_verbs(cpt: Callable, tmp_path: Path) -> None:
     argv = [sys.executable, "-c", NOTEBOOK, *QUICK, "train.max_steps=2", "run.output=o", "run.name=r"]
     result = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True)

@@ -87,6 +87,7 @@ def test_a_sweep_whose_driver_was_killed_goes_on_and_ends_with_its_table(folder:
     assert again.stdout == result.stdout
 
 
+@pytest.mark.long
 def test_a_fault_of_one_member_is_told_the_rest_runs_and_the_code_is_its(folder: Path) -> None:
     (folder / "bad.jsonl").write_text('{"text": 3}\n')
     words = ("train", "-m", *QUICK, "train.max_steps=1", "eval.max_tokens=0", "logger=[]", "run.output=o", "run.name=s")
@@ -99,6 +100,7 @@ def test_a_fault_of_one_member_is_told_the_rest_runs_and_the_code_is_its(folder:
     assert "holds the table of a sweep over data.train: this one replaces it" in again.stderr
 
 
+@pytest.mark.long
 def test_a_second_driver_is_refused_and_a_ctrl_c_says_how_to_go_on(folder: Path) -> None:
     words = ("train", "-m", *QUICK, "run.output=o", "run.name=s", "run.seed=1,2", "train.max_steps=5000", "checkpoint.every=5000")
     driver = subprocess.Popen([sys.executable, "-m", "cpt", *words], cwd=folder, stderr=subprocess.PIPE, text=True)

@@ -69,6 +69,13 @@ def said(job: JobRef) -> list[str]:
     return [line for name, line in ANY.logs(job) if name.startswith("node") and not line.startswith("slurmstepd")]
 
 
+def fail_node(name: str) -> None:
+    """Takes a node from its jobs, and gives it back."""
+    programs.ask(["scontrol", "update", f"NodeName={name}", "State=down", "Reason=test"])
+    with contextlib.suppress(ResourceError):  # refused where the node has come back by itself
+        programs.ask(["scontrol", "update", f"NodeName={name}", "State=resume"])
+
+
 def state(job: JobRef) -> JobState:
     return ANY.status(job).state
 
@@ -110,9 +117,7 @@ def test_a_job_whose_node_failed_is_requeued(cluster: Any, submit: Submit) -> No
     program = "import os, time; again = os.path.exists('began'); open('began', 'w'); print(again, flush=True); again or time.sleep(300)"
     [job] = submit(program, extra=["--nodelist=n1"])
     cluster.wait_until(lambda: said(job) == ["False"])
-    programs.ask(["scontrol", "update", "NodeName=n1", "State=down", "Reason=test"])
-    with contextlib.suppress(ResourceError):  # refused where the node has come back by itself
-        programs.ask(["scontrol", "update", "NodeName=n1", "State=resume"])
+    fail_node("n1")
     cluster.wait_until(lambda: state(job).ended)
     assert (state(job), said(job)) == (JobState.COMPLETED, ["False", "True"])
 
@@ -349,8 +354,7 @@ def test_a_chain_goes_on_after_the_failure_of_a_node(cluster: Any, submit: Submi
     """The last: it takes the node from `limited`."""
     [job] = submit(LOSES_A_NODE, task={"nodes": 2}, chain=2)
     cluster.wait_until(lambda: said(job) == ["begins"] * 2)
-    programs.ask(["scontrol", "update", "NodeName=n2", "State=down", "Reason=test"])
-    programs.ask(["scontrol", "update", "NodeName=n2", "State=resume"])
+    fail_node("n2")
     (tmp_path / "lost").touch()
     cluster.wait_until(lambda: state(job).ended)
     assert (state(job), said(job)) == (JobState.COMPLETED, ["begins"] * 2 + ["goes on"] * 2)
