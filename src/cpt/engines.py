@@ -9,8 +9,7 @@ from typing import Any
 from cpt.base import with_amazons_start
 from cpt.console import say
 from cpt.contracts import JobState, Task
-from cpt.errors import UserError
-from cpt.handover import refuse_unnoted, restore, submit_noted, task_for
+from cpt.handover import refuse_unnoted, submit_queued, task_for
 from cpt.identity import default_name, identity
 from cpt.manifest import new_manifest
 from cpt.order import Submitted
@@ -54,13 +53,7 @@ def hand_over_recipe(recipe: Recipe, recipe_yaml: str, chosen: Chosen, run: RunD
         manifest = new_manifest(identity=identity(parts), identity_parts=parts, data={}, versions={}, parent=recipe.model.init)
         run.write_recipe(recipe_yaml, json.dumps(recipe.kept(), indent=2))
         run.write_manifest(manifest | {"status": "queued"})
-        try:
-            job = submit_noted([run], task, chosen)[0]
-        except UserError:
-            restore(run, before)
-            raise
-        run.update_manifest(job=job.to_json())
-        return run, job
+        return run, submit_queued(run, task, chosen, before)
 
 
 def _standing(run: RunDirectory, parts: dict[str, Any], chosen: Chosen) -> Submitted | None:

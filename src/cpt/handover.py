@@ -65,13 +65,7 @@ def hand_over(delivery: Delivery, chosen: Chosen, env: Mapping[str, str] | None 
         before = run.manifest()
         if not _write_order(delivery):
             return None
-        try:
-            job = submit_noted([run], task, chosen)[0]
-        except UserError:
-            restore(run, before)
-            raise
-        run.update_manifest(job=job.to_json())
-        return job
+        return submit_queued(run, task, chosen, before)
 
 
 def hand_over_members(deliveries: Sequence[Delivery], chosen: Chosen, place: RunDirectory, parallel: int | None) -> list[Submitted]:
@@ -211,6 +205,17 @@ def submit_noted(runs: Sequence[RunDirectory], task: Task, chosen: Chosen) -> li
     for run, job in zip(runs, jobs, strict=True):
         job.write(run)
     return jobs
+
+
+def submit_queued(run: RunDirectory, task: Task, chosen: Chosen, before: dict[str, Any] | None) -> Submitted:
+    """Submits a run that says that it is queued, and records its job; where that is refused the manifest is again what it was `before`."""
+    try:
+        job = submit_noted([run], task, chosen)[0]
+    except UserError:
+        restore(run, before)
+        raise
+    run.update_manifest(job=job.to_json())
+    return job
 
 
 def restore(run: RunDirectory, manifest: dict[str, Any] | None) -> None:
