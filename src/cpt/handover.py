@@ -25,6 +25,8 @@ from cpt.submit import finished, manifest_to_go_on_with, queue_name, write_recor
 
 MEMBERS = "members.json"
 """Which runs an array has: their URIs, as a list."""
+BY_HAND = "runs"
+"""In the folder of a dry run: what the submission would leave under `run.output` for the nodes."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ def members_task(deliveries: Sequence[Delivery], place: RunDirectory, parallel: 
 def rehearse_members(deliveries: Sequence[Delivery], chosen: Chosen, place: RunDirectory, parallel: int | None, part: str) -> str:
     """Writes what `hand_over_members` would submit, and returns the folder that holds it; see `render`."""
     folder = render(members_task(deliveries, place, parallel), chosen, place.local, part)
-    Path(folder, MEMBERS).write_text(members_of(deliveries), encoding="utf-8")
+    _leave_for_the_nodes(deliveries, folder)
+    sweep = deliveries[0].run.name.partition("/")[0]
+    storage.write_bytes(storage.join(folder, BY_HAND, sweep, place.name, MEMBERS), members_of(deliveries).encode())
     return folder
 
 
@@ -156,9 +160,15 @@ def rehearse(delivery: Delivery, chosen: Chosen) -> str:
     """
     check_order(delivery)
     folder = render(run_task(delivery), chosen, delivery.run.job_folder / "dry-run")
-    storage.write_private(Path(folder, "order.json"), _order(delivery).to_text())
-    Path(folder, "recipe.yaml").write_text(delivery.recipe_yaml, encoding="utf-8")
+    _leave_for_the_nodes([delivery], folder)
     return folder
+
+
+def _leave_for_the_nodes(deliveries: Sequence[Delivery], folder: str) -> None:
+    for delivery in deliveries:
+        run = RunDirectory(storage.join(folder, BY_HAND), delivery.run.name)
+        _order(delivery).write(run)
+        storage.write_bytes(run.uri("recipe.yaml"), delivery.recipe_yaml.encode())
 
 
 def check_order(delivery: Delivery) -> None:

@@ -22,7 +22,7 @@ from cpt.errors import EXIT_DONE, Stuck
 from cpt.job import run_worker
 from cpt.launch.nodes import Follower, Leader, this_place
 from cpt.launch.processes import Processes
-from cpt.order import ATTEMPTS, Order, Submitted
+from cpt.order import ATTEMPTS, Order, Submitted, not_submitted
 from cpt.rundir import RunDirectory
 from cpt.submission import make_submission
 from cpt.submit import make_job, queue_name, submit
@@ -45,6 +45,8 @@ def main(*words: str) -> int:
 def _location(*words: str) -> str:
     if words[0] != "--members":
         return words[0]
+    if not storage.exists(words[1]):
+        raise not_submitted(words[1])
     members = json.loads(storage.read_bytes(words[1]))
     return str(members[int(os.environ["CPT_MEMBER"])])
 

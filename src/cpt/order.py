@@ -80,11 +80,16 @@ class Order:
             StorageError: There is none.
         """
         if not storage.exists(run.uri(ORDER)):
-            cure = f"cpt train submits a run; by hand, with the files of a dry run in DIR: cp DIR/order.json {run.uri('job')}/"
-            raise StorageError(run.location, ORDER, "is not there: nothing was submitted", cure)
+            raise not_submitted(run.uri(ORDER))
         data = json.loads(storage.read_bytes(run.uri(ORDER)))
         recipe = Recipe.model_validate_json(json.dumps(data["recipe"])).read_from_environment(data["environment"])
         return cls(data["run_name"], recipe, data["recipe_yaml"], data["fingerprints"], data["store"], data["folder"], data["processes"])
+
+
+def not_submitted(file: str) -> StorageError:
+    """What a node says where the file that it needs is missing."""
+    cure = "cpt train submits it; by hand, with a dry run's files in DIR: cp -r DIR/runs/. OUTPUT, with OUTPUT the recipe's run.output"
+    return StorageError(file, "", "is not there: nothing was submitted", cure)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(cpt: Callab
     out = cpt("train", *ELSEWHERE, "run.name=dry", "launcher.options.render_to=there", "--dry-run").stdout
     assert "there; nothing was started" in out
     assert "cpt.node" in (tmp_path / "there" / "command.sh").read_text()
-    assert json.loads((tmp_path / "there" / "order.json").read_text())["run_name"] == "dry"
+    assert json.loads((tmp_path / "there/runs/dry/job/order.json").read_text())["run_name"] == "dry"
     assert not (tmp_path / "o" / "dry").exists()
     assert "neither the folder of a run or sweep nor the id" in cpt("jobs", "status", "nothing", code=2).stderr
     assert cpt("jobs", "list").stdout == "no jobs\n"

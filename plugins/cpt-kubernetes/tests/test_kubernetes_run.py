@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -34,11 +36,15 @@ def run_cpt(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+def write_domain(folder: Path) -> None:
+    texts = [f"Valve {number} opens at {number * 7 % 40} bar and closes at {number * 3 % 20} bar." for number in range(60)]
+    (folder / "domain.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
 @pytest.mark.long
 def test_two_pods_train_one_run_to_its_end(cluster: Cluster, tmp_path: Path) -> None:
     cluster.objects.add("persistentvolumeclaims/disk")
-    texts = [f"Valve {number} opens at {number * 7 % 40} bar and closes at {number * 3 % 20} bar." for number in range(60)]
-    (tmp_path / "domain.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    write_domain(tmp_path)
     submitted = run_cpt(tmp_path, *TRAIN, f"launcher.options.volumes.disk={tmp_path}", f"launcher.options.env.HOME={tmp_path}")
     [job] = cluster.jobs
     assert submitted.startswith(f"submitted  kubernetes {job}")
@@ -46,3 +52,18 @@ def test_two_pods_train_one_run_to_its_end(cluster: Cluster, tmp_path: Path) -> 
     manifest = json.loads((tmp_path / "runs/two/manifest.json").read_text())
     assert (manifest["status"], manifest["steps"], manifest["job"]["id"]) == ("completed", 3, job)
     assert "step    3/3" in run_cpt(tmp_path, "jobs", "logs", "runs/two")
+
+
+@pytest.mark.long
+def test_the_files_of_a_dry_run_submit_the_run_by_hand(cluster: Cluster, tmp_path: Path) -> None:
+    write_domain(tmp_path)
+    run_cpt(tmp_path, *TRAIN, f"launcher.options.env.HOME={tmp_path}", "--dry-run", "launcher.options.render_to=written")
+    shutil.copytree(tmp_path / "written" / "runs", tmp_path / "runs")
+    subprocess.run(["kubectl", "create", "-f", "written/pytorchjob.yaml"], cwd=tmp_path, check=True, timeout=60)
+    [job] = cluster.jobs
+    while not (tmp_path / "runs/two/manifest.json").exists():  # none but the job says that it is there
+        subprocess.run(["kubectl", "get", f"pytorchjobs/{job}"], check=True, timeout=60)  # the stand-in works when it is asked
+        time.sleep(1)
+    assert "completed" in run_cpt(tmp_path, "jobs", "wait", "runs/two")
+    told = json.loads((tmp_path / "runs/two/manifest.json").read_text())["job"]
+    assert (told["launcher"], told["id"]) == ("kubernetes", job)

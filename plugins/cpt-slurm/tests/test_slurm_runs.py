@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,9 +149,9 @@ def test_the_files_of_a_dry_run_submit_the_run_by_hand(desk: Desk) -> None:
     desk.cpt("train", *words, "--dry-run", "launcher.options.render_to=written")
     refused, accepted = desk.by_hand("written"), None
     desk.cluster.wait_until(lambda: ANY.status(refused).state.ended)
-    assert (ANY.status(refused).exit_code, "cp DIR/order.json" in " ".join(line for _, line in ANY.logs(refused))) == (2, True)
+    assert (ANY.status(refused).exit_code, "cp -r DIR/runs/. OUTPUT" in " ".join(line for _, line in ANY.logs(refused))) == (2, True)
 
-    (desk.folder / "runs" / "by-hand" / "job" / "order.json").write_bytes((desk.folder / "written" / "order.json").read_bytes())
+    shutil.copytree(desk.folder / "written" / "runs", desk.folder / "runs", dirs_exist_ok=True)
     begin = time.monotonic()
     accepted = desk.by_hand("written")
     desk.cluster.wait_until(lambda: ANY.status(accepted).state.ended)
@@ -161,6 +162,19 @@ def test_the_files_of_a_dry_run_submit_the_run_by_hand(desk: Desk) -> None:
     again = desk.by_hand("runs/by-hand/job" if (desk.folder / "runs/by-hand/job/submit.sh").exists() else "written")
     desk.cluster.wait_until(lambda: ANY.status(again).state.ended)
     assert ANY.status(again).state is JobState.COMPLETED
+
+
+@pytest.mark.long
+def test_the_files_of_a_dry_run_submit_a_sweep_by_hand(desk: Desk) -> None:
+    words = (*RUN, "launcher=slurm", "cluster.processes=1", "train.max_steps=2", "run.name=array", "optim.lr=1e-4,3e-4")
+    desk.cpt("train", "-m", *words, "--dry-run", "launcher.options.render_to=array")
+    shutil.copytree(desk.folder / "array" / "runs", desk.folder / "runs", dirs_exist_ok=True)
+    array = desk.by_hand("array")
+    members = [JobRef(f"{array.id}_{number}", array.name, array.folder) for number in (0, 1)]
+    desk.cluster.wait_until(lambda: all(ANY.status(member).state.ended for member in members))
+    assert desk.cpt("jobs", "wait", "runs/array").count("done  2 steps") == 2
+    runs = (desk.folder / "runs" / "array").glob("*/manifest.json")
+    assert sorted(json.loads(run.read_text())["job"]["id"] for run in runs) == [member.id for member in members]
 
 
 def processes_of(job: str) -> list[int]:

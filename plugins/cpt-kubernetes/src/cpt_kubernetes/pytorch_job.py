@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpt.contracts import Task
+from cpt.kubectl import JOB_LABEL
 from cpt_kubernetes.options import KubernetesOptions
 
 CONTAINER = "pytorch"
@@ -108,7 +109,7 @@ def _container(task: Task, options: KubernetesOptions, variables: Mapping[str, s
         "image": options.image,
         "imagePullPolicy": options.pull_policy,
         "command": ["env", "NODE_RANK=$(RANK)", options.python, *map(literal, task.argv[1:])],
-        "env": [{"name": name, "value": literal(value)} for name, value in variables.items()],
+        "env": [*_own_job(task), *({"name": name, "value": literal(value)} for name, value in variables.items())],
         "envFrom": [{"secretRef": {"name": name}} for name in options.env_from_secrets],
         "ports": [{"name": "pytorchjob-port", "containerPort": PORT}],
         "resources": _given({"limits": amounts, "requests": amounts}),
@@ -116,6 +117,13 @@ def _container(task: Task, options: KubernetesOptions, variables: Mapping[str, s
         "volumeMounts": [{"name": "shm", "mountPath": SHARED_MEMORY}, *_mounts(options)],
     }
     return _given(container)
+
+
+def _own_job(task: Task) -> list[dict[str, Any]]:
+    """What a pod is told of its job, whose name is known once it is created; see `cpt.contracts.Task`."""
+    told = {"CPT_JOB_LAUNCHER": "kubernetes", "CPT_JOB_FOLDER": literal(str(task.folder))}
+    name = {"name": "CPT_JOB_ID", "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{JOB_LABEL}']"}}}
+    return [*({"name": key, "value": value} for key, value in told.items()), name]
 
 
 def _shared_memory(options: KubernetesOptions) -> dict[str, Any]:

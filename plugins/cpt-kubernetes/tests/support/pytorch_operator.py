@@ -23,6 +23,15 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
     return NAME.sub(lambda match: "$" if match[1] == "$" else variables.get(match[1][1:-1], match[0]), text)
 
 
+def value_of(variable: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """A container's variable: as written, or the label of its pod that it refers to."""
+    if "value" in variable:
+        return str(variable["value"])
+    label = re.fullmatch(r"metadata\.labels\['(.+)'\]", variable["valueFrom"]["fieldRef"]["fieldPath"])
+    assert label
+    return labels[label[1]]
+
+
 def operator_env(rank: int, nodes: int, port: int) -> dict[str, str]:
     """What the operator appends to a container's variables; in place of the Master's service, this machine."""
     master = {"MASTER_PORT": str(port), "PET_MASTER_PORT": str(port), "MASTER_ADDR": "localhost", "PET_MASTER_ADDR": "localhost"}
@@ -42,7 +51,7 @@ class Pod:
     def __init__(self, name: str, labels: Mapping[str, str], spec: Mapping[str, Any], env: Mapping[str, str], log: Path) -> None:
         self.name, self.labels, self.log, self.restarts = name, labels, log, 0
         container = spec["containers"][0]
-        variables = {one["name"]: one["value"] for one in container.get("env", [])} | dict(env)
+        variables = {one["name"]: value_of(one, labels) for one in container.get("env", [])} | dict(env)
         self.env = {key: expanded(value, {}) for key, value in variables.items()}
         self.argv = [expanded(word, self.env) for word in container["command"]]
         self.last_end: dict[str, Any] | None = None
