@@ -24,15 +24,17 @@ pathlib.Path("caught_by.json").write_text(json.dumps(caught_by))
 for name in caught_by:
     fake = getattr(fakes, name)
     given = {{"plugin": fake, "submits": getattr(fake, "submits", False)}}
+    if caught_by[name] and not {whole}:
+        given |= {{test: None for test in dir(fakes.Suite) if test.startswith("test_") and test != caught_by[name]}}
     globals()[f"Test{{name}}"] = type(f"Test{{name}}", (fakes.Suite,), given)
 """
 
 
-def failures(module: str, folder: Path) -> dict[str, set[str]]:
-    """The tests that each fake of a module fails."""
+def failures(module: str, folder: Path, *, whole: bool) -> dict[str, set[str]]:
+    """The tests that each fake of a module fails: of its whole suite, or of none but the one that names its defect."""
     (folder / "torch.py").touch()
     (folder / "pytest.ini").touch()
-    (folder / f"test_{module}.py").write_text(TESTS.format(module=module))
+    (folder / f"test_{module}.py").write_text(TESTS.format(module=module, whole=whole))
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FAKES), str(folder)])}
     argv = [sys.executable, "-m", "pytest", "-q", "--junitxml", "report.xml"]
     done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=280)
@@ -45,10 +47,10 @@ def failures(module: str, folder: Path) -> dict[str, set[str]]:
     return failed
 
 
-@pytest.mark.long
+@pytest.mark.parametrize("whole", [pytest.param(False, id="one"), pytest.param(True, marks=pytest.mark.long, id="whole-suite")])
 @pytest.mark.parametrize("module", MODULES)
-def test_each_defect_is_caught_by_the_test_that_names_it_alone(module: str, tmp_path: Path) -> None:
-    failed = failures(module, tmp_path)
+def test_each_defect_is_caught_by_the_test_that_names_it(module: str, whole: bool, tmp_path: Path) -> None:
+    failed = failures(module, tmp_path, whole=whole)
     caught_by = json.loads((tmp_path / "caught_by.json").read_text())
     assert failed == {fake: {test} if test else set() for fake, test in caught_by.items()}
 

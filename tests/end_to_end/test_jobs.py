@@ -142,6 +142,7 @@ def test_a_submission_that_was_cut_off_is_not_made_twice(cpt: Callable, tmp_path
     cpt("jobs", "cancel", "o/cut")
 
 
+@pytest.mark.long
 def test_a_refused_submission_leaves_the_run_as_it_was(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", *QUICK, "run.output=o", "run.name=r")
     before = (tmp_path / "o" / "r" / "manifest.json").read_bytes()

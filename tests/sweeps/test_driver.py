@@ -291,6 +291,7 @@ class Standing(FakeRunner):
         return JobStatus(JobState.QUEUED)
 
 
+@pytest.mark.long
 def test_a_thousand_members_that_wait_are_one_question_and_little_work(opened, seen) -> None:
     axes = ("optim.lr=1e-4,1e-3", "train.max_steps=range(1,501)")
     rounds = 0
