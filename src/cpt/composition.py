@@ -21,6 +21,7 @@ from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -274,6 +275,8 @@ def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
 
 def _hydra_tree(choices: Sequence[str], library: Library) -> dict[str, Any]:
     """What Hydra composes from `choices`, unresolved."""
+    for plugin in library.bare:
+        ConfigStore.instance().store(plugin.name, plugin.tree, plugin.group, provider="cpt")
     further = [QuotedString(f"file://{shelf.root}", Quote.single).with_quotes() for shelf in library.shelves[1:]]
     try:
         with initialize_config_module("cpt.conf", job_name="cpt", version_base="1.3"):

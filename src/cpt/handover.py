@@ -25,8 +25,8 @@ from cpt.submit import finished, manifest_to_go_on_with, queue_name, write_recor
 
 MEMBERS = "members.json"
 """Which runs an array has: their URIs, as a list."""
-BY_HAND = "runs"
-"""In the folder of a dry run: what the submission would leave under `run.output` for the nodes."""
+BY_HAND = "by-hand"
+"""Folder in that of a dry run: what the submission would leave under `run.output` for the nodes."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,7 @@ def rehearse(delivery: Delivery, chosen: Chosen) -> str:
 
 
 def _leave_for_the_nodes(deliveries: Sequence[Delivery], folder: str) -> None:
+    storage.remove(storage.join(folder, BY_HAND))  # that of an earlier dry run
     for delivery in deliveries:
         run = RunDirectory(storage.join(folder, BY_HAND), delivery.run.name)
         _order(delivery).write(run)

@@ -39,7 +39,7 @@ class JobView:
         state: See `cpt.contracts.JobState`.
         reason: In the launcher's words.
         exit_code: How it ended, where that is known.
-        steps: Optimizer steps committed.
+        steps: Optimizer steps committed; of a running job those done, where its folder is here.
         total_steps: Optimizer steps planned; None where another engine plans.
         submitted: When, in seconds since 1970.
     """
@@ -159,10 +159,10 @@ def _take_results(run: RunDirectory, job: Submitted, seen: JobView) -> None:
 def _view(run: RunDirectory, job: Submitted, status: JobStatus) -> JobView:
     manifest = run.manifest() or {}
     status = _settled(status, manifest)
-    total = manifest.get("plan", {}).get("steps")
-    return JobView(
-        run.location, job.launcher, job.id, status.state, status.reason, status.exit_code, manifest.get("steps", 0), total, job.submitted
-    )
+    steps, total = manifest.get("steps", 0), manifest.get("plan", {}).get("steps")
+    if status.state is JobState.RUNNING:
+        steps = max(steps, run.metrics.last_step())
+    return JobView(run.location, job.launcher, job.id, status.state, status.reason, status.exit_code, steps, total, job.submitted)
 
 
 def _view_now(run: RunDirectory, job: Submitted) -> JobView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import msgspec
 
 from cpt.storage import write_bytes
+
+TAIL_BYTES = 65_536
+"""Of the end of the file: more than two rows."""
 
 
 class MetricsFile:
@@ -39,6 +43,15 @@ class MetricsFile:
             for line in file:
                 if line.endswith(b"\n"):
                     yield msgspec.json.decode(line)
+
+    def last_step(self) -> int:
+        """The step of the last row that is whole; 0 where there is none."""
+        if not self.path.exists():
+            return 0
+        with self.path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            whole = [line for line in file.read().splitlines(keepends=True)[-2:] if line.endswith(b"\n")]
+        return int(msgspec.json.decode(whole[-1])["step"]) if whole else 0
 
     def truncate_after(self, step: int) -> None:
         """Drops the rows of steps after `step`, and what a kill has torn; all rows where the run begins anew, at step 0."""

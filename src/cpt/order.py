@@ -88,7 +88,7 @@ class Order:
 
 def not_submitted(file: str) -> StorageError:
     """What a node says where the file that it needs is missing."""
-    cure = "cpt train submits it; by hand, with a dry run's files in DIR: cp -r DIR/runs/. OUTPUT, with OUTPUT the recipe's run.output"
+    cure = "cpt train submits it; by hand, with a dry run's files in DIR: cp -r DIR/by-hand/. OUTPUT, with OUTPUT the recipe's run.output"
     return StorageError(file, "", "is not there: nothing was submitted", cure)
 
 

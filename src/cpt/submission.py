@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from cpt.base import Base, is_remote, resolve_base
 from cpt.console import StatusLine, quantity, say
 from cpt.cores import cores
 from cpt.data.prepare import Prepared, estimated_tokens, prepare
-from cpt.errors import DataError, RecipeError, ResourceError
+from cpt.errors import DataError, Fault, PluginError, RecipeError, ResourceError
 from cpt.planning.plan import Plan, Size, make_plan
 from cpt.recipe.schedule import schedule_warnings
 from cpt.recipe.schema import Recipe
@@ -52,8 +52,10 @@ def find_launcher(recipe: Recipe) -> Chosen:
     """The launcher that will take `recipe`; where none can, the plan is said first, so that it is clear what was asked for.
 
     Raises:
-        ResourceError, PluginError: See `cpt.resources.choose_launcher`.
+        ResourceError: See `cpt.resources.choose_launcher`.
+        PluginError: Every fault of every plugin that the recipe names, and of its options.
     """
+    _refuse_plugins(recipe, ("data_sources", "launchers", "loggers"))
     try:
         return choose_launcher(recipe)
     except ResourceError:
@@ -86,10 +88,27 @@ def check_recipe(recipe: Recipe) -> None:
         RecipeError, PluginError, ResourceError: See `make_submission`.
     """
     refuse_remote_nodes(recipe)
-    for name, options in recipe.logger.items():
-        plugins.load("loggers", name, options, "logger")
+    _refuse_plugins(recipe, ("data_sources", "loggers"))  # an agent has no need of the launcher
     if recipe.eval.prompt == "":
         raise RecipeError("eval.prompt", '""', "has no text to continue", "Give a text, or null for the beginning of a validation document")
+
+
+def _refuse_plugins(recipe: Recipe, kinds: Sequence[plugins.Kind]) -> None:
+    named = {
+        "data_sources": {recipe.data.source: recipe.data.options},
+        "launchers": {recipe.launcher.name: recipe.launcher.options} if recipe.launcher.name != "auto" else {},
+        "loggers": recipe.logger,
+    }
+    keys = {"data_sources": "data.source", "launchers": "launcher", "loggers": "logger"}
+    faults: list[Fault] = []
+    for kind in kinds:
+        for name, options in named[kind].items():
+            try:
+                plugins.load(kind, name, options, keys[kind])
+            except PluginError as error:
+                faults += error.faults
+    if faults:
+        raise PluginError.of(faults)
 
 
 def submission_of(recipe: Recipe, base: Base, prepared: Prepared, processes: int | None = None) -> Submission:

@@ -105,6 +105,17 @@ def test_a_package_adds_options_without_being_imported(install) -> None:  # type
     assert recipe.logger == {"tensorboard": {}, "board": {"repo": "there"}}
 
 
+def test_a_launcher_or_logger_without_an_option_is_chosen_by_its_name(install, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    install("cpt-bare", sched__other="name: cosine\n")
+    entries = tmp_path / "site" / "cpt_bare-1.0.dist-info" / "entry_points.txt"
+    entries.write_text("[cpt.loggers]\nboard = cpt_bare:Board\n[cpt.launchers]\nqueue = cpt_bare:Queue\n")
+    words = ["logger=[csv,board]", "logger.board.digits=3", "launcher=queue", "launcher.options.partition=gpu"]
+    recipe = compose(words).recipe
+    assert recipe.logger == {"csv": {}, "board": {"digits": 3}}
+    assert (recipe.launcher.name, recipe.launcher.options) == ("queue", {"partition": "gpu"})
+    assert {"board", "tensorboard"} <= set(groups()["logger"])
+
+
 def test_two_packages_with_one_option_are_an_error_that_names_both(install) -> None:  # type: ignore[no-untyped-def]
     install("cpt-one", launcher__far="name: far\noptions: {}\n")
     install("cpt-two", launcher__far="name: far\noptions: {}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -58,7 +59,13 @@ def test_a_run_is_submitted_and_followed_to_its_end(cpt: Callable, tmp_path: Pat
 def test_a_job_is_cancelled_and_gone_on_with(cpt: Callable, tmp_path: Path) -> None:
     cpt("train", *LONG)
     until(lambda: status(cpt, "o/long")["state"] == "running" and (tmp_path / "o" / "long" / "metrics.jsonl").exists())
+    until(lambda: status(cpt, "o/long")["steps"] > 0)  # done, and not yet committed
     assert "submitted already" in cpt("train", *LONG).stderr
+    looking = subprocess.Popen([sys.executable, "-m", "cpt", "jobs", "wait", "o/long"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    time.sleep(3)
+    looking.send_signal(signal.SIGINT)
+    assert "stopped: looking at the job, which goes on" in looking.communicate()[1]
+    assert looking.returncode == 130
     cpt("jobs", "cancel", "o/long")
     wait = cpt("jobs", "wait", "o/long", code=75)
     assert "cancelled" in wait.stdout
@@ -92,7 +99,7 @@ def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(cpt: Callab
     out = cpt("train", *ELSEWHERE, "run.name=dry", "launcher.options.render_to=there", "--dry-run").stdout
     assert "there; nothing was started" in out
     assert "cpt.node" in (tmp_path / "there" / "command.sh").read_text()
-    assert json.loads((tmp_path / "there/runs/dry/job/order.json").read_text())["run_name"] == "dry"
+    assert json.loads((tmp_path / "there/by-hand/dry/job/order.json").read_text())["run_name"] == "dry"
     assert not (tmp_path / "o" / "dry").exists()
     assert "neither the folder of a run or sweep nor the id" in cpt("jobs", "status", "nothing", code=2).stderr
     assert cpt("jobs", "list").stdout == "no jobs\n"

@@ -94,8 +94,8 @@ def test_a_dry_run_writes_what_would_be_submitted_and_starts_nothing(cpt: Callab
     assert [path.name for path in (tmp_path / "o" / "r").iterdir()] == ["job"]
     written = tmp_path / "o/r/job/dry-run"
     files = {str(path.relative_to(written)) for path in written.rglob("*") if path.is_file()}
-    assert files == {"command.sh", "runs/r/job/order.json", "runs/r/recipe.yaml"}
-    assert json.loads((written / "runs/r/job/order.json").read_text())["recipe"]["train"]["max_steps"] == 6
+    assert files == {"command.sh", "by-hand/r/job/order.json", "by-hand/r/recipe.yaml"}
+    assert json.loads((written / "by-hand/r/job/order.json").read_text())["recipe"]["train"]["max_steps"] == 6
     assert "finished" not in cpt("train", *QUICK, "run.output=o", "run.name=r").stderr
 
 

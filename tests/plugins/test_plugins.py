@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from cpt import offers, plugins
+from cpt.composition import compose
 from cpt.errors import PluginError
+from cpt.submission import find_launcher
 
 GOOD = """
 from pydantic import BaseModel
@@ -161,3 +163,10 @@ def test_loading_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False False"
+
+
+def test_the_options_of_all_plugins_of_a_recipe_are_judged_together() -> None:
+    words = ["data.options.sufix=x", "launcher=local", "launcher.options.quue=x", "logger=[csv,tensorboard]", "logger.csv.digits=3"]
+    with pytest.raises(PluginError) as refused:
+        find_launcher(compose(words).recipe)
+    assert {fault.where for fault in refused.value.faults} == {"data.options.sufix", "launcher.options.quue", "logger.csv.digits"}

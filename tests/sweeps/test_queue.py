@@ -77,8 +77,8 @@ def test_members_of_two_shapes_are_two_submissions_in_a_rehearsal(opened, words,
     assert len(written) == 2
     assert all((Path(folder) / "command.sh").exists() for folder in written)
     for folder in map(Path, written):
-        (named,) = (json.loads(file.read_text()) for file in folder.glob("runs/s/jobs/*/members.json"))
-        ordered = [file.relative_to(folder / "runs").parent.parent for file in folder.glob("runs/s/*/job/order.json")]
+        (named,) = (json.loads(file.read_text()) for file in folder.glob("by-hand/s/jobs/*/members.json"))
+        ordered = [file.relative_to(folder / "by-hand").parent.parent for file in folder.glob("by-hand/s/*/job/order.json")]
         assert sorted(named) == sorted(str(tmp_path / name) for name in ordered)
         assert len(named) == 2
     assert not list((tmp_path / "s").rglob("manifest.json"))

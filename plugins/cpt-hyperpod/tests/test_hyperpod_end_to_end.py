@@ -59,6 +59,9 @@ def test_a_dry_run_needs_no_network_no_credentials_and_no_kubectl(
     assert sorted(path.name for path in folder.iterdir()) == ["override-parameters.json", "pytorchjob.yaml", "recipe.yaml"]
     [_, job] = yaml.safe_load_all((folder / "pytorchjob.yaml").read_text())
     assert "ACCOUNT_ID_FROM_STS" in json.dumps(job)
+    swept = ("-m", "optim.lr=1e-5,2e-5", "run.output=s3://output/runs", f"launcher.options.render_to={tmp_path / 'sweep'}")
+    cpt(capsys, "train", "--dry-run", *RECIPE, *swept)
+    assert len(list((tmp_path / "sweep").glob("*/pytorchjob.yaml"))) == 2
 
 
 def test_what_nova_cannot_do_is_said_all_at_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -234,6 +234,16 @@ def test_a_waiting_job_is_taken_from_the_queue(cluster: Any, submit: Submit) -> 
     ANY.cancel(jobs[1])
 
 
+def test_a_running_member_is_cancelled_while_others_wait(cluster: Any, submit: Submit) -> None:
+    jobs = submit(STOPS_ONCE, task={"members": 3, "parallel": 1})
+    cluster.wait_until(lambda: said(jobs[0]) == ["begins"])
+    ANY.cancel(jobs[0])
+    cluster.wait_until(lambda: state(jobs[0]).ended)
+    assert (state(jobs[0]), said(jobs[0])) == (JobState.CANCELLED, ["begins", "stopped by 15"])
+    for job in jobs[1:]:
+        ANY.cancel(job)
+
+
 def test_scancel_by_hand_is_no_reason_to_requeue(cluster: Any, submit: Submit, tmp_path: Path) -> None:
     [job] = submit(STOPS_ONCE)
     cluster.wait_until(lambda: said(job) == ["begins"])

@@ -149,9 +149,9 @@ def test_the_files_of_a_dry_run_submit_the_run_by_hand(desk: Desk) -> None:
     desk.cpt("train", *words, "--dry-run", "launcher.options.render_to=written")
     refused, accepted = desk.by_hand("written"), None
     desk.cluster.wait_until(lambda: ANY.status(refused).state.ended)
-    assert (ANY.status(refused).exit_code, "cp -r DIR/runs/. OUTPUT" in " ".join(line for _, line in ANY.logs(refused))) == (2, True)
+    assert (ANY.status(refused).exit_code, "cp -r DIR/by-hand/. OUTPUT" in " ".join(line for _, line in ANY.logs(refused))) == (2, True)
 
-    shutil.copytree(desk.folder / "written" / "runs", desk.folder / "runs", dirs_exist_ok=True)
+    shutil.copytree(desk.folder / "written" / "by-hand", desk.folder / "runs", dirs_exist_ok=True)
     begin = time.monotonic()
     accepted = desk.by_hand("written")
     desk.cluster.wait_until(lambda: ANY.status(accepted).state.ended)
@@ -168,7 +168,7 @@ def test_the_files_of_a_dry_run_submit_the_run_by_hand(desk: Desk) -> None:
 def test_the_files_of_a_dry_run_submit_a_sweep_by_hand(desk: Desk) -> None:
     words = (*RUN, "launcher=slurm", "cluster.processes=1", "train.max_steps=2", "run.name=array", "optim.lr=1e-4,3e-4")
     desk.cpt("train", "-m", *words, "--dry-run", "launcher.options.render_to=array")
-    shutil.copytree(desk.folder / "array" / "runs", desk.folder / "runs", dirs_exist_ok=True)
+    shutil.copytree(desk.folder / "array" / "by-hand", desk.folder / "runs", dirs_exist_ok=True)
     array = desk.by_hand("array")
     members = [JobRef(f"{array.id}_{number}", array.name, array.folder) for number in (0, 1)]
     desk.cluster.wait_until(lambda: all(ANY.status(member).state.ended for member in members))

@@ -6,11 +6,13 @@ import argparse
 import shlex
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cpt.commands.output import show
 from cpt.console import StatusLine, say
-from cpt.errors import EXIT_DONE, EXIT_OURS, EXIT_PREEMPTED
+from cpt.errors import EXIT_DONE, EXIT_OURS, EXIT_PREEMPTED, Interrupted, Preempted
 
 if TYPE_CHECKING:
     from cpt.jobs import JobView
@@ -36,6 +38,17 @@ def status(arguments: argparse.Namespace) -> None:
     show(arguments, documents[0] if len(documents) == 1 else documents, [_line(view) for view in views])
 
 
+@contextmanager
+def _only_looking() -> Iterator[None]:
+    """What stops the command stops the look at a job, and not the job."""
+    try:
+        yield
+    except (KeyboardInterrupt, Preempted) as stop:
+        kind = Preempted if isinstance(stop, Preempted) else Interrupted
+        raise kind("looking at the job, which goes on") from None
+
+
+@_only_looking()
 def logs(arguments: argparse.Namespace) -> None:
     from cpt import jobs
 
@@ -55,12 +68,15 @@ def logs(arguments: argparse.Namespace) -> None:
 
 def cancel(arguments: argparse.Namespace) -> None:
     from cpt import jobs
+    from cpt.contracts import JobState
 
-    for run in jobs.named(arguments.job):
+    views = [jobs.view(run) for run in jobs.named(arguments.job)]
+    for run in [view.run for view in sorted(views, key=lambda view: view.state is JobState.RUNNING)]:  # who waits would take a freed place
         view = jobs.cancel(run)
         print(_line(view) if view.state.ended else f"asked to commit and end: {_line(view)}")
 
 
+@_only_looking()
 def wait(arguments: argparse.Namespace) -> int:
     from cpt import jobs
 

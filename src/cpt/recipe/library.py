@@ -8,15 +8,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cpt.errors import Fault, RecipeError
-from cpt.offers import package_of
+from cpt.offers import installed, package_of
 from cpt.recipe import interpolation
 from cpt.recipe.changes import did_you_mean
 from cpt.recipe.file import read_text
@@ -45,12 +45,22 @@ class Shelf:
             yield from (Path(folder, name) for name in sorted(names) if name.endswith(".yaml"))
 
 
+class Bare(NamedTuple):
+    """An installed plugin of whose name no shelf has an option: it can be chosen all the same."""
+
+    group: str
+    name: str
+    tree: dict[str, Any]
+    """What the option is."""
+
+
 @dataclass(frozen=True)
 class Library:
-    """All shelves, the core's first, and what stands on them: `{group: {option: shelf}}`."""
+    """All shelves, the core's first, what stands on them, `{group: {option: shelf}}`, and the plugins that need no shelf."""
 
     shelves: tuple[Shelf, ...]
     options: dict[str, dict[str, Shelf]]
+    bare: tuple[Bare, ...]
 
     @classmethod
     def open(cls, config_dir: Path | None = None) -> Library:
@@ -68,7 +78,11 @@ class Library:
                 places.setdefault(file.relative_to(shelf.root).with_suffix("").as_posix(), []).append(shelf)
         if faults := [_duplicate(name, owners) for name, owners in places.items() if len(owners) > 1]:
             raise RecipeError.of(faults)
-        return cls(tuple(shelves), _by_group(places))
+        options = _by_group(places)
+        bare = tuple(_bare(options))
+        for plugin in bare:
+            options[plugin.group][plugin.name] = shelves[0]
+        return cls(tuple(shelves), options, bare)
 
     @property
     def core_groups(self) -> set[str]:
@@ -100,6 +114,13 @@ def _by_group(places: dict[str, list[Shelf]]) -> dict[str, dict[str, Shelf]]:
         if option and not option.rpartition("/")[2].startswith("_"):
             options.setdefault(group, {})[option] = shelf
     return options
+
+
+def _bare(options: Mapping[str, Mapping[str, Shelf]]) -> Iterator[Bare]:
+    for name in {plugin.name for plugin in installed("loggers")} - options["logger"].keys():
+        yield Bare("logger", name, {name: {}})
+    for name in {plugin.name for plugin in installed("launchers")} - options["launcher"].keys():
+        yield Bare("launcher", name, {"name": name, "options": {}})
 
 
 def _duplicate(name: str, shelves: list[Shelf]) -> Fault:

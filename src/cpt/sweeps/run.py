@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from cpt import storage
 from cpt.composition import Composed, SweptRecipe
@@ -30,7 +29,10 @@ def run(swept: SweptRecipe) -> Sweep:
         UserError: Faults that are found before anything is started; another process drives the sweep.
         Interrupted, Preempted: Told to stop; the same again goes on.
     """
-    with _driving(swept) as (sweep, runner):
+    sweep, chosen = _opened(swept)
+    with storage.lease(sweep.location):
+        sweep.read()
+        runner = _runner(sweep, chosen)
         _warn_of_another(sweep)
         sweep.keep()
         display = Display(sweep)
@@ -42,22 +44,32 @@ def run(swept: SweptRecipe) -> Sweep:
 
 
 def rehearse(swept: SweptRecipe) -> list[str]:
-    """Writes what would be submitted, starts nothing, and returns the folders that hold it."""
-    with _driving(swept) as (sweep, runner):
-        sweep.list_all()
-        return runner.rehearse([member for member in sweep.members if member.state is MemberState.WAITING])
+    """Writes what would be submitted, starts nothing, and returns the folders that hold it.
 
-
-@contextmanager
-def _driving(swept: SweptRecipe) -> Iterator[tuple[Sweep, LauncherRunner]]:
-    sweep = Sweep.open(swept)
-    recipes = [member.composed for member in sweep.members if member.composed] or [swept.compose(swept.first)]
-    _warn(recipes)
-    chosen = find_launcher(recipes[0].recipe)
-    runner = make_runner(chosen, RunDirectory(sweep.output, sweep.name), [composed.recipe for composed in recipes], at_once(sweep, chosen))
-    with storage.lease(sweep.location):
+    Of a sweep for another engine that is all members: its dry run needs no access to where the runs stand.
+    """
+    sweep, chosen = _opened(swept)
+    if not chosen.launcher.takes_recipe:
         sweep.read()
-        yield sweep, runner
+    sweep.list_all()
+    return _runner(sweep, chosen).rehearse([member for member in sweep.members if member.state is MemberState.WAITING])
+
+
+def _opened(swept: SweptRecipe) -> tuple[Sweep, Chosen]:
+    sweep = Sweep.open(swept)
+    recipes = _recipes(sweep)
+    _warn(recipes)
+    return sweep, find_launcher(recipes[0].recipe)
+
+
+def _runner(sweep: Sweep, chosen: Chosen) -> LauncherRunner:
+    recipes = [composed.recipe for composed in _recipes(sweep)]
+    return make_runner(chosen, RunDirectory(sweep.output, sweep.name), recipes, at_once(sweep, chosen))
+
+
+def _recipes(sweep: Sweep) -> list[Composed]:
+    """Of the members that are known; of one that could be where there is none."""
+    return [member.composed for member in sweep.members if member.composed] or [sweep.swept.compose(sweep.swept.first)]
 
 
 def _warn_of_another(sweep: Sweep) -> None:

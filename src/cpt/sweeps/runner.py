@@ -131,6 +131,7 @@ class LocalRunner(LauncherRunner):
 
     def _start(self, delivery: Delivery) -> Started:
         slot = next(slot for slot in itertools.count() if self._is_free(slot))
+        jobs.remember(delivery.run)
         try:
             submitted = hand_over(delivery, self._chosen, self._env(slot), LEAVING_S)
         except CptError as error:

@@ -65,7 +65,7 @@ class SlurmLauncher(Launcher):
                 chain.append(self._submit_one(task, chain[-1:]))
         except ResourceError:
             for job in chain:
-                programs.ask(["scancel", job])
+                programs.cancel(job)
             raise
         if task.members == 1:
             return (",".join(chain),)
@@ -144,7 +144,7 @@ class _Link:
         asked_before = self._cancelled.exists()
         self._cancelled.touch()
         softly = found.word == "RUNNING" and not asked_before
-        programs.ask(["scancel", *(["--signal=TERM"] if softly else []), self.id])
+        programs.cancel(self.id, *(["--signal=TERM"] if softly else []))
 
     def logs(self) -> Iterator[tuple[str, str]]:
         logs = self.folder / "logs"

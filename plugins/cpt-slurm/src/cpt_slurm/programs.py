@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from cpt.contracts import JobState
@@ -20,6 +20,8 @@ _KEPT = ("SLURM_CONF", "SLURM_JWT")
 _FORGOTTEN = "Invalid job id"
 _UNREACHED = re.compile(r"[Uu]nable to contact slurm controller|[Ss]ocket timed out|Connection (refused|timed out)|Zero Bytes")
 _LOOK = "Look at the cluster with sinfo, and try again once it answers"
+_ALREADY_DONE = 2021 % 256
+"""scancel's exit code for ESLURM_ALREADY_DONE; also where it has told one member of an array to end while others wait (Slurm 22.05)."""
 _SPEAKER = re.compile(r"^\w+: (error|fatal): ")
 
 _BY_STATE = {
@@ -54,12 +56,22 @@ def missing_programs() -> list[Fault]:
     return [Fault(name, "", "is not on this machine's PATH", "Submit from a login node of the cluster") for name in missing]
 
 
-def ask(argv: Sequence[str], text: str = "") -> str:
+def cancel(job: str, *options: str) -> None:
+    """Runs scancel on a job; one that has ended meanwhile is no fault.
+
+    Raises:
+        ResourceError: See `ask`.
+    """
+    ask(["scancel", *options, job], fine=(0, _ALREADY_DONE))
+
+
+def ask(argv: Sequence[str], text: str = "", fine: Collection[int] = (0,)) -> str:
     """Runs a program of Slurm's and returns what it printed.
 
     Args:
         argv: The program and its arguments.
         text: Its standard input.
+        fine: Exit codes that are no refusal.
 
     Raises:
         ResourceError: It is not here, refused, or did not answer; in its own words.
@@ -71,7 +83,7 @@ def ask(argv: Sequence[str], text: str = "") -> str:
         raise ResourceError.of(missing_programs()) from None
     except subprocess.TimeoutExpired:
         raise ResourceError(argv[0], "", f"did not answer within {TIMEOUT_S:.0f} s", _LOOK) from None
-    if done.returncode != 0:
+    if done.returncode not in fine:
         said = _own_words(done.stderr) or f"ended with exit code {done.returncode}"
         raise ResourceError(argv[0], "", said, _LOOK if _UNREACHED.search(said) else "")
     return done.stdout
