@@ -185,7 +185,7 @@ def test_all_jobs_are_asked_about_in_one_question(cluster: Any, submit: Submit, 
     cluster.wait_until(lambda: all(state(job).ended for job in members))
     asked: list[str] = []
     original = programs.ask
-    monkeypatch.setattr(programs, "ask", lambda argv: (asked.append(argv[0]), original(argv))[1])
+    monkeypatch.setattr(programs, "ask", lambda argv, **more: (asked.append(argv[0]), original(argv, **more))[1])
     states = [status.state for status in ANY.statuses([*jobs, JobRef("999999", "job", str(tmp_path))])]
     assert states == [JobState.COMPLETED, JobState.FAILED, JobState.FAILED, JobState.QUEUED, JobState.UNKNOWN]
     assert asked.count("squeue") == 1
