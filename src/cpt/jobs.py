@@ -7,19 +7,21 @@ user's cache folder, and losing it loses the list alone.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cpt import plugins, storage
+from cpt.console import say
 from cpt.contracts import JobState, JobStatus, Launcher
 from cpt.errors import StorageError, UserError, one_line
 from cpt.launch.watch import Watched
-from cpt.order import Submitted
+from cpt.order import ORDER, Submitted
 from cpt.recipe.interpolation import resolve
 from cpt.rundir import RunDirectory
 
@@ -74,7 +76,8 @@ def remember(run: RunDirectory) -> None:
 def listed() -> list[JobView]:
     """The jobs of the runs on the list, newest first; those whose run is gone are left out, those that cannot be asked about say why."""
     found = [(run, job) for run, job in _remembered() if job is not None]
-    return sorted((_view_or_why(run, job) for run, job in found), key=lambda view: -view.submitted)
+    views = [view for group in _by_launcher(found) for view in _views_or_why(group)]
+    return sorted(views, key=lambda view: -view.submitted)
 
 
 def view(word: str) -> JobView:
@@ -84,6 +87,16 @@ def view(word: str) -> JobView:
         UserError: There is no such job.
     """
     return _view_now(*_found(word))
+
+
+def views(word: str) -> list[JobView]:
+    """The jobs of the runs that `word` names (see `named`); each launcher is asked once.
+
+    Raises:
+        UserError: There is no such job, or a launcher does not answer.
+    """
+    groups = _by_launcher([_found(run) for run in named(word)])
+    return [_view(run, job, status) for group in groups for (run, job), status in zip(group, _statuses(group), strict=True)]
 
 
 def named(word: str) -> list[str]:
@@ -96,6 +109,8 @@ def named(word: str) -> list[str]:
         members = [storage.join(word, name) for name in storage.list_names(word)]
         jobs = [] if Submitted.read(RunDirectory.at(word)) else [place for place in members if _has_job(place)]
         if jobs:
+            if without := sum(storage.exists(storage.join(place, ORDER)) for place in members if place not in jobs):
+                say(f"warning: {without} more were ordered and have no job that is known here: by hand, and not begun; or refused")
             return jobs
     return [_found(word)[0].uri()]
 
@@ -169,13 +184,34 @@ def _view_now(run: RunDirectory, job: Submitted) -> JobView:
     return _view(run, job, _launcher(job).status(job.ref))
 
 
-def _view_or_why(run: RunDirectory, job: Submitted) -> JobView:
-    """The job; of a completed run without a question to its launcher, and with the reason where that cannot be asked."""
+def _by_launcher(found: Sequence[tuple[RunDirectory, Submitted]]) -> list[list[tuple[RunDirectory, Submitted]]]:
+    """Those that one launcher can be asked about at once, together."""
+    groups: dict[str, list[tuple[RunDirectory, Submitted]]] = {}
+    for run, job in found:
+        groups.setdefault(json.dumps([job.launcher, job.options], sort_keys=True), []).append((run, job))
+    return list(groups.values())
+
+
+def _statuses(group: Sequence[tuple[RunDirectory, Submitted]]) -> list[JobStatus]:
+    return _launcher(group[0][1]).statuses([job.ref for _, job in group]) if group else []
+
+
+def _views_or_why(group: Sequence[tuple[RunDirectory, Submitted]]) -> Iterator[JobView]:
+    """The jobs; of completed runs without a question to their launcher, and with the reason where that cannot be asked."""
+    done = [(run, job) for run, job in group if _is_completed(run)]
+    asked = [one for one in group if one not in done]
+    yield from (_view(run, job, JobStatus(JobState.COMPLETED)) for run, job in done)
     try:
-        is_done = (run.manifest() or {}).get("status") == "completed"
-        return _view(run, job, JobStatus(JobState.COMPLETED)) if is_done else _view_now(run, job)
+        yield from [_view(run, job, status) for (run, job), status in zip(asked, _statuses(asked), strict=True)]
     except UserError as error:
-        return JobView(run.location, job.launcher, job.id, JobState.UNKNOWN, one_line(error), None, 0, None, job.submitted)
+        for run, job in asked:
+            yield JobView(run.location, job.launcher, job.id, JobState.UNKNOWN, one_line(error), None, 0, None, job.submitted)
+
+
+def _is_completed(run: RunDirectory) -> bool:
+    with suppress(UserError):
+        return (run.manifest() or {}).get("status") == "completed"
+    return False
 
 
 def _settled(status: JobStatus, manifest: dict[str, Any]) -> JobStatus:

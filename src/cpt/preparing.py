@@ -53,7 +53,9 @@ def tokenise_elsewhere(recipe: Recipe, base: Base, chosen: Chosen) -> None:
         return
     folder = _job_folder(recipe, job)
     with storage.lease(str(folder), ANOTHER_SUBMITS_S):
-        tasks = _going_on(folder, chosen) or _submit(recipe, job, folder, chosen)
+        tasks = _going_on(folder, chosen)
+        if not tasks and _done(job) < len(job.shards):  # a command that was stopped may have left nothing but to join
+            tasks = _submit(recipe, job, folder, chosen)
     try:
         _follow(chosen.launcher, [task.ref for task in tasks], job)
     except KeyboardInterrupt:

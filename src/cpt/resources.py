@@ -121,11 +121,12 @@ def _lacking(recipe: Recipe) -> Fault | None:
     gpus_here = f"{len(here)} GPU{'s' if len(here) != 1 else ''}" + (f" ({here[0]})" if here else "")
     kind = f" {cluster.gpu}" if cluster.gpu else ""
     needed = f"{cluster.nodes} node{'s' if cluster.nodes != 1 else ''} of {wanted or cluster.processes or 1}{kind}"
+    instead = "without cluster.nodes, gpus_per_node and processes" if cluster.name == "local" else "with cluster=local"
     return Fault(
         f"cluster={cluster.name}",
         f"needs {needed}",
         f"this machine is 1 node with {gpus_here} and {cores()} cores",
-        f"{_who_could()}; cluster=local runs a recipe on whatever is here",
+        f"{_who_could()}; {instead} it runs on whatever is here",
     )
 
 

@@ -102,6 +102,18 @@ def test_the_same_command_follows_what_an_interrupted_one_submitted(data: Path, 
     assert [file.name for file in (data.parent / "stores").glob("prepare-*")] == []
 
 
+def test_what_ended_after_the_command_was_stopped_is_only_joined(data: Path) -> None:
+    recipe, launcher = on_two_nodes(data), Slow(data.parent / "go")
+    with pytest.raises(Interrupted):
+        tokenise(recipe, launcher)
+    launcher.go.touch()
+    for task in (data.parent / "stores").glob("prepare-*/task-*"):
+        assert list(jobs.wait(str(task), 60))[-1].state is JobState.COMPLETED
+    tokenise(recipe, launcher)
+    assert launcher.submitted == 1
+    assert [file.name for file in (data.parent / "stores").glob("prepare-*")] == []
+
+
 def test_two_commands_at_once_submit_once(data: Path) -> None:
     class Shared(Slow):
         def __init__(self, go: Path) -> None:

@@ -15,7 +15,7 @@ from kubernetes_cluster import validator
 from pytorch_operator import expanded
 
 from cpt.contracts import Task
-from cpt.errors import PluginError
+from cpt.errors import PluginError, ResourceError
 from cpt.plugins import validate_options
 from cpt_kubernetes import KubernetesLauncher, KubernetesOptions
 from cpt_kubernetes.pytorch_job import literal, name_prefix
@@ -103,10 +103,16 @@ def test_the_schemas_see_a_fault(path: tuple[str, ...], value: object) -> None:
 def test_every_option_shows() -> None:
     """None is taken and forgotten."""
     plain = {"context", "namespace", "render_to"}
+    task = replace(FOUR, argv=ONE.argv)
     for name in KubernetesOptions.model_fields.keys() - plain - {"image", "gpu_resource", "restart"}:
-        assert rendered(FOUR, {**IMAGE, name: EVERYTHING[name]}) != rendered(FOUR, IMAGE), name
+        assert rendered(task, {**IMAGE, name: EVERYTHING[name]}) != rendered(task, IMAGE), name
     for name, value in {"gpu_resource": "amd.com/gpu", "restart": "Never"}.items():
-        assert rendered(FOUR, {**IMAGE, name: value}) != rendered(FOUR, IMAGE)
+        assert rendered(task, {**IMAGE, name: value}) != rendered(task, IMAGE)
+
+
+def test_what_no_pod_could_find_is_not_written_either() -> None:
+    with pytest.raises(ResourceError, match=r"launcher\.options\.volumes: /fsx/runs/a"):
+        rendered(FOUR, IMAGE)
 
 
 def test_one_node_has_no_workers_and_each_node_has_one_pod() -> None:

@@ -57,7 +57,8 @@ def test_two_pods_train_one_run_to_its_end(cluster: Cluster, tmp_path: Path) -> 
 @pytest.mark.long
 def test_the_files_of_a_dry_run_submit_the_run_by_hand(cluster: Cluster, tmp_path: Path) -> None:
     write_domain(tmp_path)
-    run_cpt(tmp_path, *TRAIN, f"launcher.options.env.HOME={tmp_path}", "--dry-run", "launcher.options.render_to=written")
+    words = (*TRAIN, f"launcher.options.volumes.disk={tmp_path}", f"launcher.options.env.HOME={tmp_path}")
+    run_cpt(tmp_path, *words, "--dry-run", "launcher.options.render_to=written")
     shutil.copytree(tmp_path / "written" / "by-hand", tmp_path / "runs")
     subprocess.run(["kubectl", "create", "-f", "written/pytorchjob.yaml"], cwd=tmp_path, check=True, timeout=60)
     [job] = cluster.jobs

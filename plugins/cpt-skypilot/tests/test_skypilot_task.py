@@ -49,7 +49,7 @@ VOLUME = {"volumes": {"/data": "team-data"}}
 
 
 def launcher(**options: object) -> SkypilotLauncher:
-    return SkypilotLauncher(validate_options(SkypilotOptions, options, "launcher.options"))
+    return SkypilotLauncher(validate_options(SkypilotOptions, {"image": "docker:registry.example/cpt:0.1"} | options, "launcher.options"))
 
 
 def rendered(task: Task, **options: object) -> list[Any]:
@@ -136,7 +136,7 @@ def test_every_fault_is_named_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("TOKEN", raising=False)
     task = replace(FOUR, argv=(*ONE.argv[:-1], "/data/runs/a", "/runs/b"), after=("7",), members=4, parallel=2)
     with pytest.raises(ResourceError) as error:
-        launcher(secrets=["TOKEN"], **VOLUME).check(task)
+        launcher(secrets=["TOKEN"], image=None, **VOLUME).check(task)
     places = [fault.where for fault in error.value.faults]
     options = ["launcher.options.accelerator", "launcher.options.volumes", "launcher.options.secrets"]
     assert sorted(places) == sorted(["launcher", "launcher", "sweeper.parallel", "launcher.options.image", *options])
@@ -151,9 +151,9 @@ def test_nothing_is_fetched_from_an_index_unless_it_is_named(sky_jobs: Path) -> 
     """Whoever owns a name there runs code on the machines, with the run's secrets."""
     assert "setup" not in rendered(ONE)[0]
     with pytest.raises(ResourceError, match=r"launcher\.options\.image: null: the rented machines have no cpt"):
-        launcher().check(ONE)
+        launcher(image=None).check(ONE)
     launcher(image="docker:registry.example/ml/cpt:0.1").check(ONE)
-    launcher(packages=["cpt-train==0.1.*"]).check(ONE)
+    launcher(image=None, packages=["cpt-train==0.1.*"]).check(ONE)
 
 
 def test_members_that_the_machines_could_not_look_up_are_a_fault_with_its_cause(sky_jobs: Path) -> None:

@@ -244,6 +244,14 @@ def test_a_running_member_is_cancelled_while_others_wait(cluster: Any, submit: S
         ANY.cancel(job)
 
 
+def test_members_that_were_cancelled_before_they_ran_are_known_by_their_array(cluster: Any, submit: Submit, tmp_path: Path) -> None:
+    jobs = submit("pass", task={"members": 4}, extra=["--begin=now+300"])
+    programs.ask(["scancel", jobs[0].id.partition("_")[0]])
+    assert [state(job) for job in jobs] == [JobState.CANCELLED] * 4
+    (tmp_path / "job" / f"exit-{jobs[1].id}").write_text("0")
+    assert state(jobs[1]) is JobState.COMPLETED
+
+
 def test_scancel_by_hand_is_no_reason_to_requeue(cluster: Any, submit: Submit, tmp_path: Path) -> None:
     [job] = submit(STOPS_ONCE)
     cluster.wait_until(lambda: said(job) == ["begins"])

@@ -33,7 +33,7 @@ def list_jobs(arguments: argparse.Namespace) -> None:
 def status(arguments: argparse.Namespace) -> None:
     from cpt import jobs
 
-    views = [jobs.view(run) for run in jobs.named(arguments.job)]
+    views = jobs.views(arguments.job)
     documents = [view.to_json() for view in views]
     show(arguments, documents[0] if len(documents) == 1 else documents, [_line(view) for view in views])
 
@@ -70,8 +70,8 @@ def cancel(arguments: argparse.Namespace) -> None:
     from cpt import jobs
     from cpt.contracts import JobState
 
-    views = [jobs.view(run) for run in jobs.named(arguments.job)]
-    for run in [view.run for view in sorted(views, key=lambda view: view.state is JobState.RUNNING)]:  # who waits would take a freed place
+    views = sorted(jobs.views(arguments.job), key=lambda view: view.state is JobState.RUNNING)  # who waits would take a freed place
+    for run in [view.run for view in views]:
         view = jobs.cancel(run)
         print(_line(view) if view.state.ended else f"asked to commit and end: {_line(view)}")
 

@@ -138,7 +138,11 @@ class Launcher(ABC):
 
     @abstractmethod
     def render(self, task: Task) -> Mapping[str, str]:
-        """The files that a submission of `task` writes, text by name: a pure function, wherever it is called."""
+        """The files that a submission of `task` writes, text by name: a pure function, wherever it is called.
+
+        Raises:
+            ResourceError, RecipeError: What could not run wherever it is submitted, so that a dry run says it too.
+        """
 
     @abstractmethod
     def submit(self, task: Task) -> tuple[str, ...]:

@@ -80,6 +80,8 @@ def _launcher(name: str, package: str | None, is_installed: bool) -> Answer:
         return Answer(f"launcher={name}", None, "launcher=auto never chooses it; named, it says itself what it lacks")
     if launcher.is_offered_here():
         return Answer(f"launcher={name}", True, "processes on this machine" if name == LOCAL else "launcher=auto finds it here")
+    if program is None:
+        return Answer(f"launcher={name}", None, "launcher=auto does not find it here; named, it says itself what it lacks")
     why = lacking or "launcher=auto does not find it here"
     return Answer(f"launcher={name}", False, f"{why}; with --dry-run it writes what it would submit")
 

@@ -53,7 +53,13 @@ class KubernetesLauncher(Launcher):
             raise ResourceError(*faults)
 
     def render(self, task: Task) -> Mapping[str, str]:
-        """The one file, `pytorchjob.yaml`: a document a member, for `kubectl create -f`."""
+        """The one file, `pytorchjob.yaml`: a document a member, for `kubectl create -f`.
+
+        Raises:
+            ResourceError: What no cluster could run as it is.
+        """
+        if faults := list(self._unfit(task)):
+            raise ResourceError(*faults)
         return {FILE: "".join(self._document(task, member) for member in range(task.members))}
 
     def submit(self, task: Task) -> tuple[str, ...]:

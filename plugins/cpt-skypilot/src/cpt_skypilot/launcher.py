@@ -59,13 +59,24 @@ class SkypilotLauncher(Launcher):
             ResourceError: Every fault found.
         """
         faults = list(self._unfit(task))
+        faults += [
+            Fault("launcher.options.secrets", name, "this machine has no such environment variable", f"export {name}=...")
+            for name in self._wanted.secrets
+            if name not in os.environ
+        ]
         if shutil.which(sky.PROGRAM) is None:
             faults.append(sky.missing())
         if faults:
             raise ResourceError(*faults)
 
     def render(self, task: Task) -> Mapping[str, str]:
-        """A SkyPilot task file a member."""
+        """A SkyPilot task file a member.
+
+        Raises:
+            ResourceError: What no rented machine could run as it is.
+        """
+        if faults := list(self._unfit(task)):
+            raise ResourceError(*faults)
         names = [f"task-{member}.yaml" for member in range(task.members)] if task.members > 1 else ["task.yaml"]
         return {name: write_document(sky_task(task, self._wanted, member)) for member, name in enumerate(names)}
 
@@ -128,9 +139,6 @@ class SkypilotLauncher(Launcher):
             cure = "launcher.options.image=docker:NAME, or launcher.options.packages=[cpt-train] where the machines' index has it"
             yield Fault("launcher.options.image", "null", "the rented machines have no cpt: give an image that has, or packages", cure)
         yield from self._unseen(task)
-        for name in self._wanted.secrets:
-            if name not in os.environ:
-                yield Fault("launcher.options.secrets", name, "this machine has no such environment variable", f"export {name}=...")
 
     def _unseen(self, task: Task) -> Iterator[Fault]:
         """Paths that a rented machine would look for in vain."""

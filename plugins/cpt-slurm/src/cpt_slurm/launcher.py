@@ -126,11 +126,18 @@ class _Link:
     id: str
     folder: Path
 
-    def status(self, found: programs.Found | None) -> JobStatus:
-        """By what the controller has of it."""
+    @property
+    def array(self) -> str:
+        """The array that it is a member of; else itself."""
+        return self.id.partition("_")[0]
+
+    def status(self, found: programs.Found | None, array: programs.Found | None) -> JobStatus:
+        """By what the controller has of it, or, where that is nothing, of its array: members that never ran are one record there."""
         if found and not found.state.ended:
             return JobStatus(found.state, found.detail)
         code = self._exit_code()
+        if code is None:
+            found = found or array
         found = found or (programs.in_accounts(self.id) if code is None else None)
         if code is None and found is not None:
             code = found.exit_code
@@ -142,9 +149,14 @@ class _Link:
         if found is None or found.state.ended:
             return
         asked_before = self._cancelled.exists()
-        self._cancelled.touch()
+        self._cancelled.touch()  # before the job can end of it
         softly = found.word == "RUNNING" and not asked_before
-        programs.cancel(self.id, *(["--signal=TERM"] if softly else []))
+        try:
+            programs.cancel(self.id, *(["--signal=TERM"] if softly else []))
+        except ResourceError:
+            if not asked_before:
+                self._cancelled.unlink()
+            raise
 
     def logs(self) -> Iterator[tuple[str, str]]:
         logs = self.folder / "logs"
@@ -183,7 +195,7 @@ def _standing(chain: Sequence[_Link], queue: Mapping[str, programs.Found]) -> Jo
     """How a chain stands: as the first of its jobs that is not at its end, or that needs no other; else as the last that told."""
     statuses = []
     for link in chain:
-        statuses.append(link.status(queue.get(link.id)))
+        statuses.append(link.status(queue.get(link.id), queue.get(link.array)))
         if not statuses[-1].state.ended or statuses[-1].exit_code in script.FINAL:
             return statuses[-1]
     told = [status for status in statuses if status.exit_code is not None]
