@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +146,11 @@ def groups(config_dir: str | Path | None = None) -> dict[str, list[str]]:
 
 
 class _Door:
-    """Composes any number of recipes from one start, each choice of groups by Hydra once."""
+    """Composes any number of recipes from one start."""
 
     def __init__(self, recipe_file: str | Path | None, config_dir: str | Path | None) -> None:
         self.library = Library.open(Path(config_dir) if config_dir else None)
         self.file = RecipeFile.read(Path(recipe_file)) if recipe_file else None
-        self.cache: dict[tuple[str, ...], dict[str, Any]] = {}
 
     def compose(self, texts: tuple[str, ...]) -> Composed:
         choices, changes, faults = self._judge(texts)
@@ -243,9 +243,7 @@ class _Door:
         return copy.deepcopy({key: tree[key] for key in [*Recipe.model_fields, *tree] if key in tree})
 
     def _chosen(self, choices: tuple[str, ...]) -> dict[str, Any]:
-        if choices not in self.cache:
-            self.cache[choices] = self._from_file(self.file, choices) if self.file else _hydra_tree(choices, self.library)
-        return self.cache[choices]
+        return self._from_file(self.file, choices) if self.file else _hydra_tree(choices, self.library)
 
     def _from_file(self, file: RecipeFile, choices: tuple[str, ...]) -> dict[str, Any]:
         """The file's tree with the subtrees of chosen groups replaced, composed beside the file's own model."""
@@ -273,8 +271,9 @@ def _resolved(tree: dict[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def _hydra_tree(choices: Sequence[str], library: Library) -> dict[str, Any]:
-    """What Hydra composes from `choices`, unresolved."""
+@lru_cache(maxsize=1024)
+def _hydra_tree(choices: tuple[str, ...], library: Library) -> dict[str, Any]:
+    """What Hydra composes from `choices`, unresolved; not to be changed, for the same is returned again while no file of the library is."""
     for plugin in library.bare:
         ConfigStore.instance().store(plugin.name, plugin.tree, plugin.group, provider="cpt")
     further = [QuotedString(f"file://{shelf.root}", Quote.single).with_quotes() for shelf in library.shelves[1:]]

@@ -9,14 +9,14 @@ import importlib.util
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cpt.errors import Fault, RecipeError
-from cpt.offers import installed, package_of
+from cpt.offers import Kind, installed, package_of
 from cpt.recipe import interpolation
 from cpt.recipe.changes import did_you_mean
 from cpt.recipe.file import read_text
@@ -50,17 +50,28 @@ class Bare(NamedTuple):
 
     group: str
     name: str
-    tree: dict[str, Any]
-    """What the option is."""
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The option."""
+        return {self.name: {}} if self.group == "logger" else {"name": self.name, "options": {}}
 
 
 @dataclass(frozen=True)
 class Library:
-    """All shelves, the core's first, what stands on them, `{group: {option: shelf}}`, and the plugins that need no shelf."""
+    """What recipes are composed from; equal to another where all files are what they were.
+
+    Args:
+        shelves: All, the core's first.
+        files: Each file and when it was written, in nanoseconds since 1970.
+        bare: The plugins that need no shelf.
+        options: What there is to choose: `{group: {option: shelf}}`.
+    """
 
     shelves: tuple[Shelf, ...]
-    options: dict[str, dict[str, Shelf]]
+    files: tuple[tuple[Path, int], ...]
     bare: tuple[Bare, ...]
+    options: dict[str, dict[str, Shelf]] = field(compare=False)
 
     @classmethod
     def open(cls, config_dir: Path | None = None) -> Library:
@@ -73,16 +84,18 @@ class Library:
         if config_dir is not None:
             shelves.append(_user_shelf(config_dir))
         places: dict[str, list[Shelf]] = {}
+        written = []
         for shelf in shelves:
             for file in shelf.files():
                 places.setdefault(file.relative_to(shelf.root).with_suffix("").as_posix(), []).append(shelf)
+                written.append((file, file.stat().st_mtime_ns))
         if faults := [_duplicate(name, owners) for name, owners in places.items() if len(owners) > 1]:
             raise RecipeError.of(faults)
         options = _by_group(places)
         bare = tuple(_bare(options))
         for plugin in bare:
             options[plugin.group][plugin.name] = shelves[0]
-        return cls(tuple(shelves), options, bare)
+        return cls(tuple(shelves), tuple(written), bare, options)
 
     @property
     def core_groups(self) -> set[str]:
@@ -117,10 +130,9 @@ def _by_group(places: dict[str, list[Shelf]]) -> dict[str, dict[str, Shelf]]:
 
 
 def _bare(options: Mapping[str, Mapping[str, Shelf]]) -> Iterator[Bare]:
-    for name in {plugin.name for plugin in installed("loggers")} - options["logger"].keys():
-        yield Bare("logger", name, {name: {}})
-    for name in {plugin.name for plugin in installed("launchers")} - options["launcher"].keys():
-        yield Bare("launcher", name, {"name": name, "options": {}})
+    kinds: tuple[tuple[Kind, str], ...] = (("launchers", "launcher"), ("loggers", "logger"))
+    for kind, group in kinds:
+        yield from (Bare(group, name) for name in sorted({plugin.name for plugin in installed(kind)} - options[group].keys()))
 
 
 def _duplicate(name: str, shelves: list[Shelf]) -> Fault:
