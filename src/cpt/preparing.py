@@ -56,10 +56,11 @@ def tokenise_elsewhere(recipe: Recipe, base: Base, chosen: Chosen) -> None:
         tasks = _going_on(folder, chosen)
         if not tasks and _done(job) < len(job.shards):  # a command that was stopped may have left nothing but to join
             tasks = _submit(recipe, job, folder, chosen)
-    try:
-        _follow(chosen.launcher, [task.ref for task in tasks], job)
-    except KeyboardInterrupt:
-        raise Interrupted(_runs_on(tasks)) from None
+    if tasks:
+        try:
+            _follow(chosen.launcher, [task.ref for task in tasks], job)
+        except KeyboardInterrupt:
+            raise Interrupted(_runs_on(tasks)) from None
     shutil.rmtree(folder, ignore_errors=True)  # another command that followed them may be faster
 
 

@@ -88,7 +88,7 @@ def check_recipe(recipe: Recipe) -> None:
         RecipeError, PluginError, ResourceError: See `make_submission`.
     """
     refuse_remote_nodes(recipe)
-    _refuse_plugins(recipe, ("data_sources", "loggers"))  # an agent has no need of the launcher
+    _refuse_plugins(recipe, ("loggers",))  # the data's source is loaded with the data, and an agent has no need of the launcher
     if recipe.eval.prompt == "":
         raise RecipeError("eval.prompt", '""', "has no text to continue", "Give a text, or null for the beginning of a validation document")
 

@@ -155,7 +155,7 @@ class _Link:
             programs.cancel(self.id, *(["--signal=TERM"] if softly else []))
         except ResourceError:
             if not asked_before:
-                self._cancelled.unlink()
+                self._cancelled.unlink(missing_ok=True)
             raise
 
     def logs(self) -> Iterator[tuple[str, str]]:
